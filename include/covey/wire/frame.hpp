@@ -20,6 +20,9 @@ enum class frame_kind : std::uint8_t {
     cancel = 9,   ///< nobody waits for the result any more (call/)
 };
 
+/// Flag of a call: hashes of the function's name and types stand in front of the arguments, `function` is unused.
+inline constexpr std::uint8_t call_by_name = 1;
+
 /// The header of every frame. Fields that a kind does not use are zero.
 struct frame_header {
     std::uint32_t size = 0;         ///< bytes of the body

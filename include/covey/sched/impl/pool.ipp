@@ -320,6 +320,10 @@ COVEY_INLINE pool::~pool() {
     m_state->io.stop();
     for (auto& worker : m_state->workers) worker->sleep.unpark();
     for (auto& worker : m_state->workers) worker->thread.join();
+    // Sockets that were closed still have their last handlers queued, which let go of what they hold.
+    m_state->io.restart();
+    while (m_state->io.poll() != 0) {
+    }
 }
 
 COVEY_INLINE void pool::post(std::coroutine_handle<> work) noexcept { m_state->post(work); }

@@ -1,0 +1,97 @@
+// The calls of one link, in both directions.
+#pragma once
+
+#include <covey/call/function_table.hpp>
+#include <covey/call/detail/outgoing.hpp>
+#include <covey/net/link.hpp>
+#include <covey/task/work.hpp>
+
+#include <memory>
+#include <mutex>
+#include <vector>
+
+namespace covey {
+
+class call_service;
+
+/// What a failure frame says. Values are part of the wire format.
+enum class failure_kind : std::uint8_t {
+    library = 1,    ///< an errc: the call was not run, or its result could not be sent
+    exception = 2,  ///< the function threw
+    stopped = 3,    ///< the function was asked to stop, and did
+};
+
+/// Outgoing calls take slots, of which the other side granted a number (its call credit); without a free slot, or while
+/// the link is congested, they wait in line. Incoming calls are looked up in the function table and run; each holds its
+/// slot until it is answered. Thread-safe.
+class call_channel : public std::enable_shared_from_this<call_channel> {
+public:
+    /// Calls waiting for a slot; beyond, errc::overloaded.
+    static constexpr std::size_t waiting_max = 65536;
+
+    call_channel(call_service& service, scheduler& on, std::shared_ptr<net::link> link, std::uint32_t credit_given);
+
+    const net::link& link() const noexcept { return *m_link; }
+    net::link& link() noexcept { return *m_link; }
+    /// Both programs have the same function table.
+    bool same_table() const noexcept { return m_same_table; }
+    bool is_closed() const;
+
+    // From the link.
+    void on_call(const wire::frame_header& h, bytes_view body);
+    void on_answer(const wire::frame_header& h, bytes_view body);
+    void on_cancel(const wire::frame_header& h);
+    /// Fails all calls of ours with `why` (calls not yet sent: errc::unreachable) and asks all of theirs to stop.
+    void close(errc why, const std::string& text);
+
+    /// Sends waiting calls while there are slots and room.
+    void pump();
+
+private:
+    friend class outgoing_call;
+    friend class served_call;
+
+    struct slot {
+        std::uint32_t generation = 0;
+        bool taken = false;
+        outgoing_call* call = nullptr;  // null while taken: nobody waits any more, but it is not answered yet
+    };
+    struct drain : work_item {
+        explicit drain(call_channel& c) noexcept : work_item(&drain::run), channel(c) {}
+        static void run(work_item* self);
+        call_channel& channel;
+    };
+
+    /// Queues a call; false when it was completed before.
+    bool enqueue(outgoing_call& call);
+    /// Takes a call out; true for exactly one caller, who then completes it. Tells the other side if it was sent.
+    bool claim(outgoing_call& call, bool tell_other_side);
+    void send(outgoing_call& call, std::uint32_t index, std::uint32_t generation);
+    void release(std::uint32_t index) noexcept;  // with the mutex held
+    void unlink(outgoing_call& call) noexcept;  // with the mutex held
+    [[noreturn]] void rethrow_failure(const function_entry& function, bytes_view body) const;
+    void send_failure(std::uint32_t index, std::uint32_t generation, failure_kind kind, errc code, std::string_view type, std::string_view text) noexcept;
+
+    call_service& m_service;
+    scheduler& m_scheduler;
+    const std::shared_ptr<net::link> m_link;
+    const bool m_same_table;
+    const std::uint32_t m_credit;        // calls of ours that may be in flight
+    const std::uint32_t m_credit_given;  // calls of theirs
+
+    mutable std::mutex m_mutex;
+    bool m_closed = false;
+    errc m_why = errc::link_lost;
+    std::string m_text;
+    std::vector<slot> m_slots;               // grows up to the credit
+    std::vector<std::uint32_t> m_free;
+    outgoing_call* m_first_waiting = nullptr;
+    outgoing_call* m_last_waiting = nullptr;
+    std::size_t m_waiting = 0;
+    std::vector<std::shared_ptr<served_call>> m_serving;  // by the other side's slot; grows up to the credit given
+    bool m_draining = false;
+    drain m_drain{*this};
+    std::shared_ptr<call_channel> m_drain_self;  // while the drain is queued
+};
+
+}  // namespace covey

@@ -1,0 +1,82 @@
+// A call that this peer serves for another one.
+#pragma once
+
+#include <covey/call/detail/channel.hpp>
+#include <covey/call/context.hpp>
+#include <covey/task/schedule.hpp>
+#include <covey/task/task.hpp>
+
+#include <memory>
+
+namespace covey {
+
+/// Lives from the call's frame to its answer; shared by the coroutine that serves it and the channel, which may stop it. The function's entry uses it in
+/// this order: `arguments`, `begin`, [run], `ran`, `room`, `reply`.
+class served_call {
+public:
+    served_call(std::shared_ptr<call_channel> channel, const wire::frame_header& h, bytes_view arguments, task_context context, peer_id self);
+    served_call(const served_call&) = delete;
+    served_call& operator=(const served_call&) = delete;
+    ~served_call();
+
+    /// Closure and arguments, undecoded. Valid until `begin` is awaited.
+    bytes_view arguments() const noexcept { return m_arguments; }
+    covey::context& context() noexcept { return m_context; }
+
+    /// Leaves the thread that reads the link, so that it can read on. Throws `stopped` if nobody waits any more.
+    auto begin() noexcept {
+        m_stage = stage::running;
+        m_arguments = {};
+        return schedule();
+    }
+    /// The function has returned: what goes wrong from here on is not its fault.
+    void ran() noexcept { m_stage = stage::answering; }
+
+    struct room_awaiter {
+        served_call* m_call;
+        bool await_ready() const noexcept { return false; }
+        bool await_suspend(std::coroutine_handle<> self) const { return m_call->m_channel->link().wait_writable(self); }
+        void await_resume() const noexcept { m_call->m_task.enter(); }
+    };
+    /// Waits while the link is congested.
+    room_awaiter room() noexcept { return {this}; }
+
+    /// Answers; `encode(byte_buffer&)` appends the result. Throws what `encode` throws, errc::message_too_large, ...: then it
+    /// is not answered yet.
+    template <class Encode>
+    void reply(Encode&& encode) {
+        wire::frame_header h;
+        h.kind = wire::frame_kind::reply;
+        h.slot = m_slot;
+        h.generation = m_generation;
+        // The slot is given back first: the caller may use it again as soon as it reads the reply.
+        leave();
+        m_channel->link().send(h, encode);
+    }
+    /// Answers with the exception being handled.
+    void fail() noexcept;
+
+    /// Serves: looks the function up and runs it, detached; every outcome becomes an answer.
+    static void serve(std::shared_ptr<served_call> call, const function_entry& function);
+
+    void request_stop() noexcept { m_stop.request_stop(); }
+
+private:
+    friend class call_channel;
+
+    enum class stage : unsigned char { decoding, running, answering };
+
+    void leave() noexcept;
+
+    std::shared_ptr<call_channel> m_channel;
+    const std::uint32_t m_slot;
+    const std::uint32_t m_generation;
+    bytes_view m_arguments;
+    stop_source m_stop;
+    task_context m_task;
+    covey::context m_context;
+    stage m_stage = stage::decoding;
+    bool m_left = false;
+};
+
+}  // namespace covey

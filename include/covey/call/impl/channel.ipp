@@ -1,0 +1,366 @@
+#pragma once
+
+#include <covey/call/build.hpp>
+#include <covey/call/detail/channel.hpp>
+#include <covey/call/detail/served.hpp>
+#include <covey/call/service.hpp>
+
+#include <algorithm>
+
+namespace covey {
+
+// ---- outgoing_call
+
+COVEY_INLINE bool outgoing_call::start(std::shared_ptr<call_channel> channel, std::coroutine_handle<> waiter, const task_context& context) {
+    m_channel = std::move(channel);
+    m_waiter = waiter;
+    m_context = &context;
+    const bool timed = m_deadline != never;
+    m_gate.store(timed ? 3 : 2, std::memory_order_relaxed);
+    // Armed before the call is queued: from then on a reply can come and wants to cancel them. If they are faster than the
+    // queueing, `enqueue` finds the call done.
+    if (timed) context.scheduler->arm(*this, m_deadline);
+    if (context.stop.stop_possible()) m_on_stop.emplace(context.stop, on_stop{this});
+    const std::shared_ptr<call_channel> keep = m_channel;
+    if (keep->enqueue(*this)) keep->pump();
+    return m_gate.fetch_sub(1, std::memory_order_acq_rel) != 1;
+}
+
+COVEY_INLINE void outgoing_call::finish() {
+    m_on_stop.reset();
+    m_context->enter();
+    m_channel.reset();
+    if (m_failure) std::rethrow_exception(m_failure);
+}
+
+COVEY_INLINE void outgoing_call::complete() noexcept {
+    // A timer that cannot be cancelled is firing elsewhere and arrives by itself.
+    const bool timer_gone = m_deadline != never && m_context->scheduler->cancel(*this);
+    arrive(timer_gone ? 2 : 1);
+}
+
+COVEY_INLINE void outgoing_call::fired(timer& t) noexcept {
+    auto& self = static_cast<outgoing_call&>(t);
+    if (self.m_channel->claim(self, true)) {
+        const net::link& link = self.m_channel->link();
+        self.fail(std::make_exception_ptr(error(errc::timed_out, "no reply from " + link.description() + " to " + self.m_function.readable_name() + " within the deadline",
+                                                link.peer())));
+        self.arrive(2);
+    } else {
+        self.arrive(1);
+    }
+}
+
+COVEY_INLINE void outgoing_call::on_stop::operator()() const noexcept {
+    if (!call->m_channel->claim(*call, true)) return;
+    call->fail(std::make_exception_ptr(stopped{}));
+    call->complete();
+}
+
+// ---- call_channel: outgoing
+
+COVEY_INLINE call_channel::call_channel(call_service& service, scheduler& on, std::shared_ptr<net::link> link, std::uint32_t credit_given)
+    : m_service(service),
+      m_scheduler(on),
+      m_link(std::move(link)),
+      m_same_table(m_link->remote().table_digest == function_table::instance().digest()),
+      m_credit(m_link->remote().call_credit),
+      m_credit_given(credit_given) {}
+
+COVEY_INLINE bool call_channel::is_closed() const {
+    const std::lock_guard lock(m_mutex);
+    return m_closed;
+}
+
+COVEY_INLINE bool call_channel::enqueue(outgoing_call& call) {
+    std::exception_ptr why;
+    {
+        const std::lock_guard lock(m_mutex);
+        if (call.m_phase == outgoing_call::phase::done) return false;
+        if (!m_closed && m_waiting < waiting_max) {
+            call.m_phase = outgoing_call::phase::waiting;
+            call.m_previous = m_last_waiting;
+            (m_last_waiting != nullptr ? m_last_waiting->m_next : m_first_waiting) = &call;
+            m_last_waiting = &call;
+            ++m_waiting;
+            return true;
+        }
+        call.m_phase = outgoing_call::phase::done;
+        why = m_closed ? std::make_exception_ptr(error(errc::unreachable, m_link->description() + ": " + m_text, m_link->peer()))
+                       : std::make_exception_ptr(error(errc::overloaded, std::to_string(m_waiting) + " calls already wait for " + m_link->description(), m_link->peer()));
+    }
+    call.fail(std::move(why));
+    call.complete();
+    return false;
+}
+
+COVEY_INLINE void call_channel::unlink(outgoing_call& call) noexcept {
+    (call.m_previous != nullptr ? call.m_previous->m_next : m_first_waiting) = call.m_next;
+    (call.m_next != nullptr ? call.m_next->m_previous : m_last_waiting) = call.m_previous;
+    call.m_next = call.m_previous = nullptr;
+    --m_waiting;
+}
+
+COVEY_INLINE bool call_channel::claim(outgoing_call& call, bool tell_other_side) {
+    wire::frame_header cancel;
+    cancel.kind = wire::frame_kind::cancel;
+    {
+        const std::lock_guard lock(m_mutex);
+        const auto before = std::exchange(call.m_phase, outgoing_call::phase::done);
+        if (before == outgoing_call::phase::done) return false;
+        if (before == outgoing_call::phase::waiting) unlink(call);
+        if (before != outgoing_call::phase::sent) return true;
+        // The slot stays taken until the other side has answered.
+        m_slots[call.m_slot].call = nullptr;
+        cancel.slot = call.m_slot;
+        cancel.generation = m_slots[call.m_slot].generation;
+    }
+    if (tell_other_side) {
+        try {
+            m_link->send(cancel, bytes_view{});
+        } catch (const std::exception&) {
+            // The link is gone, and with it the call there.
+        }
+    }
+    return true;
+}
+
+COVEY_INLINE void call_channel::release(std::uint32_t index) noexcept {
+    m_slots[index].taken = false;
+    m_slots[index].call = nullptr;
+    m_free.push_back(index);
+}
+
+COVEY_INLINE void call_channel::pump() {
+    for (;;) {
+        outgoing_call* call = nullptr;
+        std::uint32_t index = 0;
+        std::uint32_t generation = 0;
+        {
+            const std::lock_guard lock(m_mutex);
+            if (m_closed || m_first_waiting == nullptr || (m_free.empty() && m_slots.size() >= m_credit)) return;
+            if (m_link->congested()) {
+                if (std::exchange(m_draining, true)) return;
+                m_drain_self = shared_from_this();
+                if (m_link->wait_writable(m_drain.handle())) return;
+                m_draining = false;
+                m_drain_self.reset();
+            }
+            call = m_first_waiting;
+            unlink(*call);
+            if (m_free.empty()) {
+                m_slots.emplace_back();
+                m_free.reserve(m_slots.size());  // so that release never allocates
+                index = static_cast<std::uint32_t>(m_slots.size() - 1);
+            } else {
+                index = m_free.back();
+                m_free.pop_back();
+            }
+            slot& s = m_slots[index];
+            s.taken = true;
+            s.call = call;
+            generation = ++s.generation;
+            call->m_slot = index;
+            call->m_phase = outgoing_call::phase::sent;
+            call->m_gate.fetch_add(1, std::memory_order_relaxed);  // we hold it while we encode, whatever becomes of it
+        }
+        send(*call, index, generation);
+        call->arrive(1);
+    }
+}
+
+COVEY_INLINE void call_channel::send(outgoing_call& call, std::uint32_t index, std::uint32_t generation) {
+    wire::frame_header h;
+    h.kind = wire::frame_kind::call;
+    h.slot = index;
+    h.generation = generation;
+    if (call.m_deadline != never) {
+        // At least 1: 0 means none.
+        const auto left = std::chrono::duration_cast<std::chrono::microseconds>(call.m_deadline - m_scheduler.now()).count();
+        h.deadline_us = static_cast<std::uint32_t>(std::clamp<std::int64_t>(left, 1, UINT32_MAX));
+    }
+    try {
+        if (m_same_table) {
+            h.function = call.m_function.index.load(std::memory_order_relaxed);
+            m_link->send(h, [&call](byte_buffer& out) { call.encode(out); });
+        } else {
+            h.flags = wire::call_by_name;
+            m_link->send(h, [&call](byte_buffer& out) {
+                byte_writer writer(out);
+                writer.number(fnv1a(call.m_function.name));
+                writer.number(call.m_function.schema);
+                call.encode(out);
+            });
+        }
+    } catch (...) {
+        {
+            const std::lock_guard lock(m_mutex);
+            release(index);
+            if (std::exchange(call.m_phase, outgoing_call::phase::done) == outgoing_call::phase::done) return;
+        }
+        call.fail(std::current_exception());
+        call.complete();
+    }
+}
+
+COVEY_INLINE void call_channel::drain::run(work_item* self) {
+    call_channel& channel = static_cast<drain*>(self)->channel;
+    std::shared_ptr<call_channel> keep;
+    {
+        const std::lock_guard lock(channel.m_mutex);
+        channel.m_draining = false;
+        keep = std::move(channel.m_drain_self);
+    }
+    keep->pump();
+}
+
+COVEY_INLINE void call_channel::on_answer(const wire::frame_header& h, bytes_view body) {
+    outgoing_call* call = nullptr;
+    {
+        const std::lock_guard lock(m_mutex);
+        if (h.slot >= m_slots.size() || !m_slots[h.slot].taken || m_slots[h.slot].generation != h.generation) {
+            throw error(errc::protocol_error, "an answer to a call that was not made");
+        }
+        call = m_slots[h.slot].call;
+        if (call != nullptr) call->m_phase = outgoing_call::phase::done;
+        release(h.slot);
+    }
+    if (call != nullptr) {
+        try {
+            if (h.kind == wire::frame_kind::failure) rethrow_failure(call->m_function, body);
+            call->deliver(body);
+        } catch (...) {
+            call->fail(std::current_exception());
+        }
+        call->complete();
+    }
+    pump();
+}
+
+COVEY_INLINE void call_channel::rethrow_failure(const function_entry& function, bytes_view body) const {
+    byte_reader in(body);
+    const auto kind = in.number<failure_kind>();
+    const auto code = static_cast<errc>(in.number<std::uint16_t>());
+    std::string type(in.text(1024));
+    std::string text(in.text(64 * 1024));
+    if (kind == failure_kind::exception) throw remote_error(std::move(type), std::move(text), m_link->peer());
+    if (kind == failure_kind::stopped) {
+        throw error(errc::shut_down, m_link->description() + " stopped " + function.readable_name() + " before it had a result", m_link->peer());
+    }
+    // The other side's text begins with what its code means; so does ours.
+    const std::string prefix = make_error_code(code).message() + ": ";
+    if (text.starts_with(prefix)) text.erase(0, prefix.size());
+    throw error(code, text, m_link->peer());
+}
+
+COVEY_INLINE void call_channel::close(errc why, const std::string& text) {
+    std::vector<outgoing_call*> sent;
+    std::vector<outgoing_call*> waiting;
+    std::vector<std::shared_ptr<served_call>> serving;
+    {
+        const std::lock_guard lock(m_mutex);
+        if (std::exchange(m_closed, true)) return;
+        m_why = why;
+        m_text = text;
+        while (m_first_waiting != nullptr) {
+            outgoing_call* const call = m_first_waiting;
+            unlink(*call);
+            call->m_phase = outgoing_call::phase::done;
+            waiting.push_back(call);
+        }
+        for (slot& s : m_slots) {
+            if (s.call == nullptr) continue;
+            s.call->m_phase = outgoing_call::phase::done;
+            sent.push_back(std::exchange(s.call, nullptr));
+        }
+        for (const auto& call : m_serving) {
+            if (call != nullptr) serving.push_back(call);
+        }
+    }
+    // Without the mutex: what is stopped may be waiting for a call of this very channel.
+    for (const auto& call : serving) call->request_stop();
+    for (outgoing_call* call : sent) {
+        call->fail(std::make_exception_ptr(error(why, m_link->description() + ", while it ran " + call->m_function.readable_name() + ": " + text, m_link->peer())));
+        call->complete();
+    }
+    for (outgoing_call* call : waiting) {
+        call->fail(std::make_exception_ptr(error(errc::unreachable, m_link->description() + ": " + text, m_link->peer())));
+        call->complete();
+    }
+}
+
+// ---- call_channel: incoming
+
+COVEY_INLINE void call_channel::on_call(const wire::frame_header& h, bytes_view body) {
+    task_context context = m_service.root_context();
+    if (h.deadline_us != 0) context.deadline = after(m_scheduler.now(), std::chrono::microseconds(h.deadline_us));
+    const function_entry* function = nullptr;
+    std::string refusal;
+    errc code = errc::unknown_function;
+    if ((h.flags & wire::call_by_name) != 0) {
+        byte_reader in(body);
+        const auto name = in.number<std::uint64_t>();
+        const auto schema = in.number<std::uint64_t>();
+        body = body.subspan(16);
+        function = function_table::instance().by_name(name);
+        if (function == nullptr) {
+            refusal = "this program (build " + build_id() + ") exposes no function of that name; add `template struct covey::expose<...>;` to it";
+        } else if (function->schema != schema) {
+            code = errc::build_mismatch;
+            refusal = function->readable_name() + " has other parameter or result types in build " + m_link->remote().build_id + " than in build " + build_id();
+            function = nullptr;
+        }
+    } else if (!m_same_table) {
+        code = errc::build_mismatch;
+        refusal = "a call by index needs equal function tables; build " + m_link->remote().build_id + " calls build " + build_id();
+    } else {
+        function = function_table::instance().at(h.function);
+        if (function == nullptr) refusal = "no function has index " + std::to_string(h.function);
+    }
+    if (function == nullptr) {
+        send_failure(h.slot, h.generation, failure_kind::library, code, {}, refusal);
+        return;
+    }
+    auto call = std::make_shared<served_call>(shared_from_this(), h, body, context, m_service.self());
+    {
+        const std::lock_guard lock(m_mutex);
+        if (h.slot >= m_credit_given || (h.slot < m_serving.size() && m_serving[h.slot] != nullptr)) {
+            throw error(errc::protocol_error, "a call in slot " + std::to_string(h.slot) + ", which is " +
+                                                  (h.slot >= m_credit_given ? "beyond the " + std::to_string(m_credit_given) + " granted" : "in use"));
+        }
+        if (h.slot >= m_serving.size()) m_serving.resize(h.slot + 1);
+        m_serving[h.slot] = call;
+    }
+    served_call::serve(std::move(call), *function);
+}
+
+COVEY_INLINE void call_channel::on_cancel(const wire::frame_header& h) {
+    std::shared_ptr<served_call> call;
+    {
+        const std::lock_guard lock(m_mutex);
+        if (h.slot < m_serving.size()) call = m_serving[h.slot];
+    }
+    // It may have been answered meanwhile: then there is nothing to cancel.
+    if (call != nullptr && call->m_generation == h.generation) call->request_stop();
+}
+
+COVEY_INLINE void call_channel::send_failure(std::uint32_t index, std::uint32_t generation, failure_kind kind, errc code, std::string_view type,
+                                             std::string_view text) noexcept {
+    wire::frame_header h;
+    h.kind = wire::frame_kind::failure;
+    h.slot = index;
+    h.generation = generation;
+    try {
+        m_link->send(h, [&](byte_buffer& out) {
+            byte_writer writer(out);
+            writer.number(kind);
+            writer.number(static_cast<std::uint16_t>(code));
+            writer.text(type.substr(0, 1024));
+            writer.text(text.substr(0, 64 * 1024));
+        });
+    } catch (const std::exception&) {
+        // The link is gone, and nobody waits.
+    }
+}
+
+}  // namespace covey

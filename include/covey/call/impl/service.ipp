@@ -1,0 +1,156 @@
+#pragma once
+
+#include <covey/call/detail/served.hpp>
+#include <covey/call/service.hpp>
+
+#include <algorithm>
+
+namespace covey {
+
+COVEY_INLINE call_service::call_service(environment& env, net::link_table& links, task_context context, peer_id self, std::uint32_t credit_given,
+                                        view_source view)
+    : m_env(env), m_links(links), m_context(context), m_self(self), m_credit_given(credit_given), m_view(std::move(view)) {}
+
+COVEY_INLINE void call_service::on_link_up(const std::shared_ptr<net::link>& link) {
+    auto channel = std::make_shared<call_channel>(*this, m_env, link, m_credit_given);
+    const std::lock_guard lock(m_mutex);
+    m_channels.emplace(link.get(), std::move(channel));
+}
+
+COVEY_INLINE void call_service::on_frame(net::link& link, const wire::frame_header& h, bytes_view body) {
+    const std::shared_ptr<call_channel> channel = channel_of(link);
+    if (channel == nullptr) return;  // it is being closed
+    if (h.kind == wire::frame_kind::call) {
+        channel->on_call(h, body);
+    } else if (h.kind == wire::frame_kind::cancel) {
+        channel->on_cancel(h);
+    } else {
+        channel->on_answer(h, body);
+    }
+}
+
+COVEY_INLINE void call_service::on_link_down(const std::shared_ptr<net::link>& link, errc why, const std::string& text) {
+    std::shared_ptr<call_channel> channel;
+    {
+        const std::lock_guard lock(m_mutex);
+        const auto at = m_channels.find(link.get());
+        if (at == m_channels.end()) return;
+        channel = std::move(at->second);
+        m_channels.erase(at);
+    }
+    channel->close(why, text);
+}
+
+COVEY_INLINE void call_service::on_peer_lost(peer_id peer, const std::string& text) {
+    std::vector<std::shared_ptr<call_channel>> lost;
+    {
+        const std::lock_guard lock(m_mutex);
+        for (const auto& [link, channel] : m_channels) {
+            if (link->peer() == peer) lost.push_back(channel);
+        }
+    }
+    for (const auto& channel : lost) channel->close(errc::peer_lost, text);
+}
+
+COVEY_INLINE void call_service::close(const std::string& text) {
+    std::vector<std::shared_ptr<call_channel>> all;
+    {
+        const std::lock_guard lock(m_mutex);
+        m_closed = true;
+        for (const auto& [link, channel] : m_channels) all.push_back(channel);
+    }
+    for (const auto& channel : all) channel->close(errc::shut_down, text);
+}
+
+COVEY_INLINE bool call_service::wait_served(duration limit) {
+    std::unique_lock lock(m_mutex);
+    return m_none_served.wait_for(lock, limit, [this] { return m_serving == 0; });
+}
+
+COVEY_INLINE void call_service::serving_changed(int change) noexcept {
+    const std::lock_guard lock(m_mutex);
+    m_serving += static_cast<std::size_t>(change);
+    if (m_serving == 0) m_none_served.notify_all();
+}
+
+COVEY_INLINE std::shared_ptr<call_channel> call_service::channel_of(const net::link& link) const {
+    const std::lock_guard lock(m_mutex);
+    const auto at = m_channels.find(&link);
+    return at != m_channels.end() ? at->second : nullptr;
+}
+
+COVEY_INLINE std::shared_ptr<call_channel> call_service::find(peer_id peer) const {
+    const std::shared_ptr<net::link> link = m_links.find(peer);
+    return link != nullptr ? channel_of(*link) : nullptr;
+}
+
+COVEY_INLINE bool call_service::connect_awaiter::suspend(std::coroutine_handle<> self) {
+    m_channel = m_service.find(m_peer);
+    if (m_channel != nullptr) return false;
+    const std::shared_ptr<const mesh::view> view = m_service.m_view();
+    const member* const target = view->find(m_peer);
+    if (target == nullptr) {
+        m_failure = std::make_exception_ptr(error(errc::unknown_peer, "peer " + to_string(m_peer) + " is not a member of this mesh (any more)", m_peer));
+        return false;
+    }
+    duration limit = connect_limit;
+    if (m_deadline != never) limit = std::clamp<duration>(m_deadline - m_service.m_env.now(), std::chrono::milliseconds(1), connect_limit);
+    m_service.m_links.connect(target->address(), m_peer, limit,
+                              [this, self](std::shared_ptr<net::link> link, std::error_code why, const std::string& text) {
+                                  if (link != nullptr) {
+                                      m_channel = m_service.channel_of(*link);
+                                      if (m_channel == nullptr) {
+                                          m_failure = std::make_exception_ptr(error(errc::unreachable, link->description() + ": the link was closed at once", m_peer));
+                                      }
+                                  } else {
+                                      m_failure = std::make_exception_ptr(error(static_cast<errc>(why.value()), text, m_peer));
+                                  }
+                                  environment& env = m_service.m_env;
+                                  if (m_gate.fetch_sub(1, std::memory_order_acq_rel) == 1) env.post(self);
+                              });
+    return m_gate.fetch_sub(1, std::memory_order_acq_rel) != 1;
+}
+
+COVEY_INLINE void call_service::add_load(peer_id peer, int change) {
+    const std::lock_guard lock(m_mutex);
+    const auto at = m_load.try_emplace(peer, 0).first;
+    at->second += change;
+    if (at->second == 0) m_load.erase(at);
+}
+
+COVEY_INLINE peer_id call_service::choose(std::span<const peer_id> failed) {
+    const std::shared_ptr<const mesh::view> view = m_view();
+    const std::uint64_t table = function_table::instance().digest();
+    const member* best = nullptr;
+    double best_load = 0;
+    std::uint64_t ties = 0;
+    const std::lock_guard lock(m_mutex);
+    for (const bool avoid_failed : {true, false}) {
+        for (const member& m : view->members) {
+            if (m.table_digest() != table || m.role() == member_role::observer) continue;
+            if (avoid_failed && (m.state() == member_state::suspect || std::find(failed.begin(), failed.end(), m.id()) != failed.end())) continue;
+            const auto at = m_load.find(m.id());
+            const double load = (1.0 + (at != m_load.end() ? at->second : 0)) / std::max<int>(m.threads(), 1);
+            if (best == nullptr || load < best_load) {
+                best = &m;
+                best_load = load;
+                ties = 1;
+            } else if (load == best_load && m_env.random() % ++ties == 0) {
+                best = &m;  // each of the equals with the same chance
+            }
+        }
+        if (best != nullptr) break;
+    }
+    return best != nullptr ? best->id() : m_self;
+}
+
+COVEY_INLINE std::size_t call_service::threads_in_reach() const {
+    const std::uint64_t table = function_table::instance().digest();
+    std::size_t threads = 0;
+    for (const member& m : m_view()->members) {
+        if (m.table_digest() == table && m.role() != member_role::observer) threads += m.threads();
+    }
+    return std::max<std::size_t>(threads, 1);
+}
+
+}  // namespace covey

@@ -1,0 +1,131 @@
+// The calls of one peer: a channel for each link, and the choice of where a call runs.
+#pragma once
+
+#include <covey/call/detail/channel.hpp>
+#include <covey/call/detail/served.hpp>
+#include <covey/core/function.hpp>
+#include <covey/mesh/view.hpp>
+#include <covey/net/link_table.hpp>
+
+#include <condition_variable>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <span>
+
+namespace covey {
+
+/// A service of a peer that `task_context::peer` names. Specialised where the peer is defined (peer.hpp), for the rooms do
+/// not know that class.
+template <class Service>
+Service& service_of(peer& self) noexcept;
+
+/// Thread-safe. Owned by the peer; outlives its links.
+class call_service {
+public:
+    using view_source = unique_function<std::shared_ptr<const mesh::view>()>;
+
+    /// `context`: what served functions run under (scheduler, peer). `view`: the members at the moment.
+    call_service(environment& env, net::link_table& links, task_context context, peer_id self, std::uint32_t credit_given, view_source view);
+
+    peer_id self() const noexcept { return m_self; }
+    const task_context& root_context() const noexcept { return m_context; }
+    environment& env() noexcept { return m_env; }
+
+    // From the link table.
+    void on_link_up(const std::shared_ptr<net::link>& link);
+    void on_frame(net::link& link, const wire::frame_header& h, bytes_view body);
+    void on_link_down(const std::shared_ptr<net::link>& link, errc why, const std::string& text);
+
+    /// Fails what is in flight to a peer that the membership has given up, with errc::peer_lost, without waiting for its links.
+    void on_peer_lost(peer_id peer, const std::string& text);
+    /// No calls are made or taken any more.
+    void close(const std::string& text);
+    /// Blocks until no call is being served; false: some were after `limit`. Not for workers.
+    bool wait_served(duration limit);
+
+    /// `co_await connect(peer)`: the channel to a member, over a link that is made if there is none. Throws
+    /// errc::unknown_peer, errc::unreachable, ...; takes at most `connect_limit` or until the deadline.
+    class connect_awaiter;
+    connect_awaiter connect(peer_id peer, time_point deadline);
+    static constexpr duration connect_limit = std::chrono::seconds(3);
+
+    /// Counts a call as running on a peer while it exists.
+    class load_mark {
+    public:
+        load_mark(call_service& s, peer_id peer) : m_service(s), m_peer(peer) { s.add_load(peer, 1); }
+        load_mark(const load_mark&) = delete;
+        load_mark& operator=(const load_mark&) = delete;
+        ~load_mark() { m_service.add_load(m_peer, -1); }
+
+    private:
+        call_service& m_service;
+        peer_id m_peer;
+    };
+
+    /// Where a call without a target runs: of the members with the same function table, this peer included, the one with the
+    /// fewest of our calls per thread; ties by chance. Avoids `failed` while there is another.
+    peer_id choose(std::span<const peer_id> failed);
+    /// Threads of all members that `choose` would consider.
+    std::size_t threads_in_reach() const;
+
+private:
+    friend class served_call;
+
+    void serving_changed(int change) noexcept;
+    std::shared_ptr<call_channel> channel_of(const net::link& link) const;
+    std::shared_ptr<call_channel> find(peer_id peer) const;
+    void add_load(peer_id peer, int change);
+
+    environment& m_env;
+    net::link_table& m_links;
+    const task_context m_context;
+    const peer_id m_self;
+    const std::uint32_t m_credit_given;
+    const view_source m_view;
+
+    mutable std::mutex m_mutex;
+    bool m_closed = false;
+    std::map<const net::link*, std::shared_ptr<call_channel>> m_channels;  // bounded by the link table's links_max
+    std::size_t m_serving = 0;
+    std::condition_variable m_none_served;
+    std::map<peer_id, int> m_load;                                         // bounded by calls in flight
+};
+
+class call_service::connect_awaiter {
+public:
+    connect_awaiter(call_service& service, peer_id peer, time_point deadline) noexcept : m_service(service), m_peer(peer), m_deadline(deadline) {}
+
+    bool await_ready() const noexcept { return false; }
+    template <class Promise>
+    COVEY_NOINLINE bool await_suspend(std::coroutine_handle<Promise> self) {
+        m_context = &detail::context_of(self);
+        return suspend(self);
+    }
+    std::shared_ptr<call_channel> await_resume() {
+        m_context->enter();
+        if (m_failure) std::rethrow_exception(m_failure);
+        return std::move(m_channel);
+    }
+
+private:
+    bool suspend(std::coroutine_handle<> self);
+
+    call_service& m_service;
+    const peer_id m_peer;
+    const time_point m_deadline;
+    const task_context* m_context = nullptr;
+    std::shared_ptr<call_channel> m_channel;
+    std::exception_ptr m_failure;
+    std::atomic<int> m_gate{2};
+};
+
+inline call_service::connect_awaiter call_service::connect(peer_id peer, time_point deadline) { return connect_awaiter(*this, peer, deadline); }
+
+}  // namespace covey
+
+#ifndef COVEY_COMPILED
+#include <covey/call/impl/channel.ipp>
+#include <covey/call/impl/served.ipp>
+#include <covey/call/impl/service.ipp>
+#endif

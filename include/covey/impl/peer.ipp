@@ -1,0 +1,453 @@
+#pragma once
+
+#include <covey/call/build.hpp>
+#include <covey/mesh/driver.hpp>
+#include <covey/net/asio_environment.hpp>
+#include <covey/net/key.hpp>
+#include <covey/net/link_table.hpp>
+#include <covey/net/seal.hpp>
+#include <covey/peer.hpp>
+#include <covey/sched/pool.hpp>
+#include <covey/task/timeout.hpp>
+
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <condition_variable>
+#include <cstdlib>
+#include <mutex>
+
+namespace covey {
+
+namespace detail {
+
+/// The mesh's datagrams under the cluster key.
+class mesh_seal final : public mesh::datagram_seal {
+public:
+    mesh_seal(const net::cluster_key& key, const cluster_id& cluster, peer_id self, epoch_t epoch) : m_sealer(key, cluster, self, epoch) {}
+
+    void seal(bytes_view plain, byte_buffer& out) override {
+        const std::lock_guard lock(m_mutex);
+        m_sealer.seal(plain, out);
+    }
+    bool open(bytes_view sealed, byte_buffer& out) override {
+        const std::lock_guard lock(m_mutex);
+        return m_sealer.open(sealed, out);
+    }
+    void set_epoch(epoch_t epoch) {
+        const std::lock_guard lock(m_mutex);
+        m_sealer.set_epoch(epoch);
+    }
+    static_assert(net::sealer::overhead <= mesh::datagram_seal::overhead);
+
+private:
+    std::mutex m_mutex;
+    net::sealer m_sealer;
+};
+
+/// Coroutines that wait for the next change of the membership.
+class change_list {
+public:
+    class awaiter {
+    public:
+        /// Waits until there were more than `seen` changes.
+        awaiter(change_list& list, std::uint64_t seen) noexcept : m_list(list), m_seen(seen) {}
+        bool await_ready() const noexcept { return false; }
+        template <class Promise>
+        COVEY_NOINLINE bool await_suspend(std::coroutine_handle<Promise> self) {
+            m_context = &context_of(self);
+            m_waiter = self;
+            if (!m_list.add(*this)) return false;
+            if (m_context->stop.stop_possible()) m_on_stop.emplace(m_context->stop, on_stop{this});
+            return m_gate.fetch_sub(1, std::memory_order_acq_rel) != 1;
+        }
+        void await_resume() {
+            m_on_stop.reset();
+            m_context->enter();
+            if (m_stopped) throw stopped{};
+        }
+
+    private:
+        friend class change_list;
+        struct on_stop {
+            awaiter* self;
+            void operator()() const noexcept {
+                if (!self->m_list.remove(*self)) return;
+                self->m_stopped = true;
+                self->arrive();
+            }
+        };
+        void arrive() noexcept {
+            scheduler* const resume_on = m_context->scheduler;
+            const std::coroutine_handle<> waiter = m_waiter;
+            if (m_gate.fetch_sub(1, std::memory_order_acq_rel) == 1) resume_on->post(waiter);
+        }
+
+        change_list& m_list;
+        const std::uint64_t m_seen;
+        const task_context* m_context = nullptr;
+        std::coroutine_handle<> m_waiter;
+        std::atomic<int> m_gate{2};
+        std::optional<stop_callback<on_stop>> m_on_stop;
+        bool m_stopped = false;
+    };
+
+    /// How many changes there were.
+    std::uint64_t count() const {
+        const std::lock_guard lock(m_mutex);
+        return m_count;
+    }
+    void changed() {
+        std::vector<awaiter*> waiting;
+        {
+            const std::lock_guard lock(m_mutex);
+            ++m_count;
+            waiting.swap(m_waiting);
+        }
+        for (awaiter* a : waiting) a->arrive();
+    }
+
+private:
+    bool add(awaiter& a) {
+        const std::lock_guard lock(m_mutex);
+        if (m_count > a.m_seen) return false;
+        m_waiting.push_back(&a);
+        return true;
+    }
+    bool remove(awaiter& a) {
+        const std::lock_guard lock(m_mutex);
+        return std::erase(m_waiting, &a) != 0;
+    }
+
+    mutable std::mutex m_mutex;
+    std::uint64_t m_count = 0;
+    std::vector<awaiter*> m_waiting;  // bounded by the coroutines that wait
+};
+
+inline std::string default_peer_name() {
+    utsname names{};
+    uname(&names);
+    return std::string(names.nodename).substr(0, 48) + ":" + std::to_string(getpid());
+}
+
+}  // namespace detail
+
+struct peer::state final : net::link_events {
+    /// Threads and sockets of a peer that brings its own. The environment is destroyed after the pool, whose last handlers
+    /// still use it.
+    struct own_runtime {
+        std::unique_ptr<asio_environment> env;
+        std::unique_ptr<pool> workers;
+    };
+
+    state(peer& self, std::unique_ptr<own_runtime> runtime, environment& e, peer_config&& c)
+        : owned(std::move(runtime)), env(e), config(std::move(c)) {
+        function_table::instance().freeze();
+        do {
+            id = peer_id{env.random()};
+        } while (!id);
+        if (config.name.empty()) config.name = detail::default_peer_name();
+        root.scheduler = &env;
+        root.peer = &self;
+        root.stop = stop.get_token();
+        open();
+    }
+
+    void open() {
+        const endpoint wanted = env.resolve(config.bind).front();
+        std::optional<net::cluster_key> key;
+        if (!config.key_file.empty()) key = net::cluster_key::load(config.key_file);
+        const cluster_id cluster = cluster_id::from_name(config.cluster);
+        const unsigned thread_count = env.concurrency();
+
+        net::hello hello;
+        hello.cluster = cluster;
+        hello.id = id;
+        hello.epoch = 1;
+        hello.address = wanted;
+        hello.name = config.name;
+        hello.build_id = build_id();
+        hello.table_digest = function_table::instance().digest();
+        hello.observer = config.role == member_role::observer;
+        hello.call_credit = config.call_credit;
+        hello.body_bytes_max = config.links.body_bytes_max;
+
+        mesh::member_info info;
+        info.id = id;
+        info.name = config.name;
+        info.role = config.role;
+        info.build_hash = fnv1a(build_id());
+        info.table_digest = hello.table_digest;
+        info.threads = static_cast<std::uint16_t>(std::min(thread_count, 65535u));
+
+        // One port for both: with port 0, TCP picks one that UDP may not get.
+        for (int tries = 8;; --tries) {
+            links.emplace(env, config.links, hello, key, *this);
+            bound = links->listen(wanted);
+            info.address = bound;
+            std::unique_ptr<detail::mesh_seal> sealing;
+            if (key) sealing = std::make_unique<detail::mesh_seal>(*key, cluster, id, info.epoch);
+            seal = sealing.get();
+            mesh::driver_callbacks callbacks;
+            callbacks.on_event = [this](const membership_event& event) { on_membership(event); };
+            callbacks.send_stream = [this](const endpoint& to, byte_buffer message) { send_mesh_message(to, std::move(message)); };
+            mesh::config numbers = config.membership ? *config.membership : bound.is_loopback() ? mesh::profile::local() : mesh::profile::lan();
+            membership.emplace(env, numbers, info, cluster, std::move(callbacks), std::move(sealing));
+            try {
+                membership->open(bound);
+                break;
+            } catch (const error& e) {
+                if (e.code() != errc::address_in_use || wanted.port != 0 || tries <= 1) throw;
+                membership.reset();
+                links.reset();
+            }
+        }
+        calls.emplace(env, *links, root, id, config.call_credit, [this] { return membership->members(); });
+        ready.store(true, std::memory_order_release);
+        membership->start();
+        std::vector<endpoint> seeds;
+        for (const std::string& seed : config.join) {
+            for (const endpoint& e : env.resolve(seed)) seeds.push_back(e);
+        }
+        if (!seeds.empty()) membership->join(seeds);
+        env.log(log_level::info, "peer " + to_string(id) + " (" + config.name + ") listens on " + to_string(bound));
+    }
+
+    // ---- links
+
+    void on_link_up(const std::shared_ptr<net::link>& link) override {
+        // A link can come up before the constructor is done: whoever dials so early tries again.
+        if (!ready.load(std::memory_order_acquire)) {
+            link->abort(errc::shut_down, "this peer is starting");
+            return;
+        }
+        calls->on_link_up(link);
+    }
+    void on_frame(net::link& link, const wire::frame_header& h, bytes_view body) override {
+        if (!ready.load(std::memory_order_acquire)) return;
+        if (h.kind == wire::frame_kind::mesh) {
+            membership->on_stream_message(link.address(), body);
+        } else {
+            calls->on_frame(link, h, body);
+        }
+    }
+    void on_link_down(const std::shared_ptr<net::link>& link, std::error_code why, const std::string& text) override {
+        if (!ready.load(std::memory_order_acquire)) return;
+        calls->on_link_down(link, static_cast<errc>(why.value()), text);
+        // A connection that broke without a goodbye: if its port refuses us now, the process is gone.
+        if (why == errc::link_lost && !closing.load(std::memory_order_acquire)) knock(link->peer(), link->address());
+    }
+    void knock(peer_id who, const endpoint& where) {
+        env.connect(where, std::chrono::milliseconds(500), [this, who, weak = std::weak_ptr<int>(alive)](std::unique_ptr<stream_socket>, std::error_code why) {
+            const std::shared_ptr<int> still = weak.lock();
+            if (still != nullptr && why == std::errc::connection_refused) membership->report_connection_refused(who);
+        });
+    }
+
+    // ---- membership
+
+    void on_membership(const membership_event& event) {
+        using what = membership_event::what;
+        const member& m = event.subject;
+        if (event.kind == what::dead || event.kind == what::left) {
+            const std::string text = m.name() + (event.kind == what::dead ? " was declared dead" : " has left");
+            calls->on_peer_lost(m.id(), text);
+            links->drop(m.id(), errc::peer_lost, text);
+        }
+        if (event.kind == what::rejoined && m.id() == id) {
+            links->set_epoch(m.epoch());
+            if (seal != nullptr) seal->set_epoch(m.epoch());
+        }
+        env.log(log_level::info, "member " + to_string(m.id()) + " (" + m.name() + ") " + std::string(to_string(event.kind)));
+        changes.changed();
+    }
+
+    void send_mesh_message(const endpoint& to, byte_buffer message) {
+        links->connect(to, {}, std::chrono::seconds(3),
+                       [this, to, message = std::move(message), weak = std::weak_ptr<int>(alive)](std::shared_ptr<net::link> link, std::error_code why,
+                                                                                                   const std::string& text) {
+                           const std::shared_ptr<int> still = weak.lock();
+                           if (still == nullptr) return;
+                           try {
+                               if (link == nullptr) throw error(static_cast<errc>(why.value()), text);
+                               wire::frame_header h;
+                               h.kind = wire::frame_kind::mesh;
+                               link->send(h, message.view());
+                           } catch (const error& e) {
+                               if (e.code() == errc::auth_failed || e.code() == errc::wrong_cluster) env.log(log_level::error, e.what());
+                               membership->on_stream_failed(to);
+                           }
+                       });
+    }
+
+    std::vector<member> select(bool same_program) const {
+        std::vector<member> result;
+        const std::shared_ptr<const mesh::view> view = membership->members();
+        for (const member& m : view->members) {
+            if (m.role() == member_role::observer) continue;
+            if (!same_program || m.table_digest() == function_table::instance().digest()) result.push_back(m);
+        }
+        return result;
+    }
+
+    // ---- the end
+
+    void close() {
+        if (closing.exchange(true, std::memory_order_acq_rel)) return;
+        stop.request_stop();
+        calls->close("this peer is shutting down");
+        membership->close();
+        links->close();
+        // Callbacks that hold `alive` at this moment finish; later ones see that it is gone.
+        std::weak_ptr<int> watch = alive;
+        alive.reset();
+        while (!watch.expired()) std::this_thread::yield();
+    }
+
+    // Order matters: the runtime goes last.
+    std::unique_ptr<own_runtime> owned;
+    environment& env;
+    peer_config config;
+    peer_id id;
+    endpoint bound;
+    stop_source stop;
+    task_context root;
+    std::atomic<bool> ready{false};
+    std::atomic<bool> closing{false};
+    std::shared_ptr<int> alive = std::make_shared<int>();
+    detail::change_list changes;
+    std::optional<call_service> calls;
+    detail::mesh_seal* seal = nullptr;  // owned by the driver
+    std::optional<mesh::driver> membership;
+    std::optional<net::link_table> links;
+};
+
+namespace detail {
+
+inline std::vector<std::string> split_list(const char* text) {
+    std::vector<std::string> parts;
+    std::string part;
+    for (; *text != '\0'; ++text) {
+        if (*text != ',') {
+            part += *text;
+        } else if (!part.empty()) {
+            parts.push_back(std::exchange(part, {}));
+        }
+    }
+    if (!part.empty()) parts.push_back(part);
+    return parts;
+}
+
+inline member_role parse_role(std::string_view text) {
+    if (text == "main") return member_role::main;
+    if (text == "serve") return member_role::serve;
+    throw error(errc::bad_argument, "\"" + std::string(text) + "\" is no role of a peer: main or serve");
+}
+
+inline unsigned parse_threads(const std::string& text) {
+    char* end = nullptr;
+    const unsigned long n = std::strtoul(text.c_str(), &end, 10);
+    if (text.empty() || *end != '\0' || n == 0 || n > 4096) {
+        throw error(errc::bad_argument, "\"" + text + "\" is no number of threads: 1 to 4096");
+    }
+    return static_cast<unsigned>(n);
+}
+
+}  // namespace detail
+
+COVEY_INLINE peer_config peer_config::from_environment() {
+    peer_config c;
+    if (const char* text = std::getenv("COVEY_BIND")) c.bind = text;
+    if (const char* text = std::getenv("COVEY_JOIN")) c.join = detail::split_list(text);
+    if (const char* text = std::getenv("COVEY_KEY_FILE")) c.key_file = text;
+    if (const char* text = std::getenv("COVEY_CLUSTER")) c.cluster = text;
+    if (const char* text = std::getenv("COVEY_NAME")) c.name = text;
+    if (const char* text = std::getenv("COVEY_THREADS")) c.threads = detail::parse_threads(text);
+    if (const char* text = std::getenv("COVEY_ROLE")) c.role = detail::parse_role(text);
+    return c;
+}
+
+COVEY_INLINE peer::peer(peer_config config) {
+    auto runtime = std::make_unique<state::own_runtime>();
+    runtime->workers = std::make_unique<pool>(pool_options{.threads = config.threads});
+    runtime->env = std::make_unique<asio_environment>(*runtime->workers);
+    environment& env = *runtime->env;
+    m_state = std::make_unique<state>(*this, std::move(runtime), env, std::move(config));
+}
+
+COVEY_INLINE peer::peer(environment& env, peer_config config) : m_state(std::make_unique<state>(*this, nullptr, env, std::move(config))) {}
+
+COVEY_INLINE peer::~peer() {
+    if (m_state->owned) {
+        leave();
+        while (!drain(std::chrono::seconds(5))) {
+            m_state->env.log(log_level::warning, "a peer waits for functions it serves, which were asked to stop and have not");
+        }
+    } else {
+        close();
+    }
+}
+
+COVEY_INLINE peer_id peer::id() const noexcept { return m_state->id; }
+COVEY_INLINE endpoint peer::address() const noexcept { return m_state->bound; }
+COVEY_INLINE std::span<const std::string> peer::args() const noexcept { return m_state->config.args; }
+COVEY_INLINE unsigned peer::threads() const noexcept { return m_state->env.concurrency(); }
+COVEY_INLINE environment& peer::env() noexcept { return m_state->env; }
+COVEY_INLINE const task_context& peer::root_context() const noexcept { return m_state->root; }
+COVEY_INLINE call_service& peer::calls() noexcept { return *m_state->calls; }
+COVEY_INLINE void peer::request_stop() noexcept { m_state->stop.request_stop(); }
+COVEY_INLINE std::vector<member> peer::members() const { return m_state->select(true); }
+COVEY_INLINE std::vector<member> peer::mesh_members() const { return m_state->select(false); }
+COVEY_INLINE void peer::close() { m_state->close(); }
+
+COVEY_INLINE std::optional<member> peer::find(peer_id id) const { return m_state->membership->find(id); }
+COVEY_INLINE std::uint64_t peer::change_count() const { return m_state->changes.count(); }
+
+COVEY_INLINE task<void> peer::next_change(std::uint64_t seen) { co_await detail::change_list::awaiter(m_state->changes, seen); }
+
+COVEY_INLINE task<void> peer::wait_for_members(std::size_t n, duration limit) {
+    const auto enough = [](peer& self, std::size_t wanted) -> task<void> {
+        for (;;) {
+            const std::uint64_t seen = self.change_count();
+            if (self.members().size() >= wanted) co_return;
+            co_await self.next_change(seen);
+        }
+    };
+    bool timed_out = false;
+    try {
+        co_await timeout(enough(*this, n), limit);
+    } catch (const error& e) {
+        if (e.code() != errc::timed_out) throw;
+        timed_out = true;
+    }
+    if (timed_out) {
+        throw error(errc::timed_out, std::to_string(members().size()) + " of " + std::to_string(n) + " members were there after " +
+                                         std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(limit).count()) + " ms");
+    }
+}
+
+COVEY_INLINE void peer::start_leave(unique_function<void()> done) { m_state->membership->leave(std::move(done)); }
+
+COVEY_INLINE void peer::leave() {
+    if (m_state->closing.load(std::memory_order_acquire)) return;
+    struct signal {
+        std::mutex mutex;
+        std::condition_variable condition;
+        bool done = false;
+    };
+    const auto left = std::make_shared<signal>();
+    start_leave([left] {
+        const std::lock_guard lock(left->mutex);
+        left->done = true;
+        left->condition.notify_all();
+    });
+    std::unique_lock lock(left->mutex);
+    left->condition.wait_for(lock, std::chrono::seconds(5), [&] { return left->done; });
+    lock.unlock();
+    m_state->links->close_all("the peer has left");
+    close();
+}
+
+COVEY_INLINE bool peer::drain(duration limit) { return m_state->calls->wait_served(limit); }
+
+}  // namespace covey

@@ -1,0 +1,206 @@
+#pragma once
+
+#include <covey/run.hpp>
+
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <thread>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+namespace covey::detail {
+
+/// Turns SIGINT and SIGTERM into a call on an ordinary thread. One at a time in a process.
+class signal_watch {
+public:
+    explicit signal_watch(peer& self) {
+        if (pipe2(m_pipe, O_CLOEXEC) != 0) throw error(errc::overloaded, std::string("no pipe for signals: ") + std::strerror(errno));
+        write_end() = m_pipe[1];
+        struct sigaction action {};
+        action.sa_handler = &signal_watch::handle;
+        action.sa_flags = SA_RESTART;
+        sigaction(SIGINT, &action, &m_before[0]);
+        sigaction(SIGTERM, &action, &m_before[1]);
+        m_thread = std::thread([this, &self] { watch(self); });
+    }
+    ~signal_watch() {
+        sigaction(SIGINT, &m_before[0], nullptr);
+        sigaction(SIGTERM, &m_before[1], nullptr);
+        handle(0);
+        m_thread.join();
+        write_end() = -1;
+        ::close(m_pipe[0]);
+        ::close(m_pipe[1]);
+    }
+    /// 0: none.
+    int received() const noexcept { return m_received.load(std::memory_order_acquire); }
+
+private:
+    static std::atomic<int>& write_end() noexcept {
+        static std::atomic<int> fd{-1};
+        return fd;
+    }
+    static void handle(int number) {
+        const int saved = errno;
+        const auto byte = static_cast<unsigned char>(number);
+        static_cast<void>(!::write(write_end().load(), &byte, 1));
+        errno = saved;
+    }
+    void watch(peer& self) {
+        unsigned char number = 0;
+        while (::read(m_pipe[0], &number, 1) == 1 && number != 0) {
+            if (m_received.exchange(number, std::memory_order_acq_rel) != 0) _exit(128 + number);
+            self.request_stop();
+        }
+    }
+
+    int m_pipe[2]{-1, -1};
+    struct sigaction m_before[2] {};
+    std::atomic<int> m_received{0};
+    std::thread m_thread;
+};
+
+inline constexpr const char* flags_help =
+    "  --covey-bind A:P          where to listen (default 127.0.0.1:0); other than loopback needs a key\n"
+    "  --covey-join A:P[,A:P…]   members to ask for the others\n"
+    "  --covey-key-file FILE     the cluster key (peerd keygen FILE)\n"
+    "  --covey-cluster NAME      peers of other clusters are refused (default covey)\n"
+    "  --covey-name NAME         for people\n"
+    "  --covey-threads N         worker threads\n"
+    "  --covey-serve             serve the main peer of the job instead of being it\n";
+
+/// Takes the library's flags out of the arguments.
+inline peer_config parse_program_arguments(int argc, char** argv) {
+    peer_config config = peer_config::from_environment();
+    for (int i = 0; i < argc; ++i) {
+        const std::string_view argument = argv[i];
+        if (i == 0 || !argument.starts_with("--covey-")) {
+            config.args.emplace_back(argument);
+            if (argument == "--") {
+                config.args.insert(config.args.end(), argv + i + 1, argv + argc);
+                break;
+            }
+            continue;
+        }
+        const std::size_t equals = argument.find('=');
+        const std::string_view flag = argument.substr(0, equals);
+        if (flag == "--covey-serve") {
+            config.role = member_role::serve;
+            continue;
+        }
+        if (flag == "--covey-help") {
+            std::printf("Flags of every covey program:\n%s", flags_help);
+            std::exit(0);
+        }
+        const bool known = flag == "--covey-bind" || flag == "--covey-join" || flag == "--covey-key-file" || flag == "--covey-cluster" ||
+                           flag == "--covey-name" || flag == "--covey-threads";
+        if (!known) throw error(errc::bad_argument, "unknown flag " + std::string(flag) + "; there are\n" + flags_help);
+        if (equals == std::string_view::npos && i + 1 == argc) throw error(errc::bad_argument, std::string(flag) + " needs a value");
+        const std::string value(equals != std::string_view::npos ? argument.substr(equals + 1) : std::string_view(argv[++i]));
+        if (flag == "--covey-bind") config.bind = value;
+        if (flag == "--covey-join") config.join = split_list(value.c_str());
+        if (flag == "--covey-key-file") config.key_file = value;
+        if (flag == "--covey-cluster") config.cluster = value;
+        if (flag == "--covey-name") config.name = value;
+        if (flag == "--covey-threads") config.threads = parse_threads(value);
+    }
+    return config;
+}
+
+/// Tells the launcher where we listen.
+inline void report_ready(const endpoint& address) {
+    const char* text = std::getenv("COVEY_READY_FD");
+    if (text == nullptr) return;
+    const int fd = std::atoi(text);
+    const std::string line = to_string(address) + "\n";
+    static_cast<void>(!::write(fd, line.data(), line.size()));
+    ::close(fd);
+    unsetenv("COVEY_READY_FD");
+}
+
+/// Serves until the main peer of the job has gone: 0 if it left, 1 if it was lost. A main peer that was declared dead has five
+/// seconds to show that it is not.
+inline task<int> serve_job(peer& self) {
+    const auto wait_for_main = [](peer& p) -> task<member> {
+        for (;;) {
+            const std::uint64_t seen = p.change_count();
+            for (const member& m : p.members()) {
+                if (m.role() == member_role::main) co_return m;
+            }
+            co_await p.next_change(seen);
+        }
+    };
+    member main = co_await wait_for_main(self);
+    for (;;) {
+        const std::uint64_t seen = self.change_count();
+        const std::optional<member> now = self.find(main.id());
+        if (!now || now->state() == member_state::left) co_return 0;
+        if (now->state() == member_state::dead) {
+            bool back = true;
+            try {
+                main = co_await timeout(wait_for_main(self), std::chrono::seconds(5));
+            } catch (const error& e) {
+                if (e.code() != errc::timed_out) throw;
+                back = false;
+            }
+            if (!back) {
+                self.env().log(log_level::error, "the main peer " + main.name() + " is lost, and the job with it");
+                co_return 1;
+            }
+            continue;
+        }
+        co_await self.next_change(seen);
+    }
+}
+
+inline task<int> main_job(peer& self, unique_function<task<int>(peer&)>& main_task) {
+    if (const char* text = std::getenv("COVEY_PEERS")) {
+        try {
+            co_await self.wait_for_members(static_cast<std::size_t>(std::max(1, std::atoi(text))), std::chrono::seconds(30));
+        } catch (const error& e) {
+            self.env().log(log_level::warning, std::string("starting with fewer peers than asked for: ") + e.what());
+        }
+    }
+    co_return co_await main_task(self);
+}
+
+COVEY_INLINE int run_program(int argc, char** argv, unique_function<task<int>(peer&)> main_task) {
+    const char* const name = argc > 0 ? argv[0] : "covey";
+    std::optional<peer> self;
+    bool serves = false;
+    try {
+        peer_config config = parse_program_arguments(argc, argv);
+        serves = config.role == member_role::serve;
+        self.emplace(std::move(config));
+    } catch (const std::exception& e) {
+        std::fprintf(stderr, "%s: %s\n", name, e.what());
+        return 2;
+    }
+    int code = 1;
+    {
+        std::optional<signal_watch> signals;
+        try {
+            signals.emplace(*self);
+            report_ready(self->address());
+            code = self->run(serves ? serve_job(*self) : main_job(*self, main_task));
+        } catch (const stopped&) {
+            code = 1;
+        } catch (const std::exception& e) {
+            std::fprintf(stderr, "%s: %s\n", name, e.what());
+            code = 1;
+        }
+        if (signals && signals->received() != 0) code = 128 + signals->received();
+        self->leave();
+    }
+    if (!self->drain(std::chrono::seconds(2))) {
+        // Functions that ignore their stop token must not keep a finished program alive.
+        std::fflush(nullptr);
+        _exit(code);
+    }
+    return code;
+}
+
+}  // namespace covey::detail

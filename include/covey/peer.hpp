@@ -1,0 +1,137 @@
+// A peer: one member of a mesh, with all its rooms.
+#pragma once
+
+#include <covey/call/map.hpp>
+#include <covey/call/remote.hpp>
+#include <covey/core/environment.hpp>
+#include <covey/mesh/config.hpp>
+#include <covey/mesh/member.hpp>
+#include <covey/net/link_config.hpp>
+#include <covey/task/sync_wait.hpp>
+#include <covey/task/task.hpp>
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace covey {
+
+/// How a peer is set up. The defaults make an embedded one: a whole cluster of one, on loopback, that others may join.
+struct peer_config {
+    /// Where it listens, TCP and UDP on one port; port 0: any free one. Anything but loopback needs a key.
+    std::string bind = "127.0.0.1:0";
+    /// "host:port" of members to ask for the others; one that answers is enough. They may come up later.
+    std::vector<std::string> join;
+    /// The cluster key, made by `peerd keygen`; empty: no encryption.
+    std::string key_file;
+    /// Peers of other clusters are refused.
+    std::string cluster = "covey";
+    /// For people; empty: the machine's name and the process id.
+    std::string name;
+    /// Worker threads; 0: as many as CPUs (see default_concurrency).
+    unsigned threads = 0;
+    member_role role = member_role::main;
+    /// Numbers of the membership protocol; none: profile::local on loopback, else profile::lan.
+    std::optional<mesh::config> membership;
+    /// Limits of links.
+    net::link_config links;
+    /// Calls that each other peer may have in flight towards this one; more wait there.
+    std::uint32_t call_credit = 1024;
+    /// What `args()` gives.
+    std::vector<std::string> args;
+
+    /// From COVEY_BIND, COVEY_JOIN (comma-separated), COVEY_KEY_FILE, COVEY_CLUSTER, COVEY_NAME, COVEY_THREADS, COVEY_ROLE
+    /// (main, serve). Throws errc::bad_argument for a value that cannot be meant.
+    static peer_config from_environment();
+};
+
+/// A member of a mesh from its constructor to `leave()` or its destructor. Thread-safe. Coroutines started with `run` belong to
+/// it: their `remote` calls start here.
+class peer {
+public:
+    /// Starts threads and sockets, and begins to join. Throws errc::insecure_bind, address_in_use, bad_address, auth_failed
+    /// (the key file), bad_argument. A seed that does not answer is no error: it is tried again, and logged.
+    explicit peer(peer_config config);
+    /// On an environment that exists, such as a simulated host; it must outlive the peer and its sockets.
+    peer(environment& env, peer_config config);
+    /// Leaves, if that was not done, and waits for the calls being served.
+    ~peer();
+    peer(const peer&) = delete;
+    peer& operator=(const peer&) = delete;
+
+    peer_id id() const noexcept;
+    /// Where it listens.
+    endpoint address() const noexcept;
+    /// The program's arguments without those of the library; [0] is the program.
+    std::span<const std::string> args() const noexcept;
+    unsigned threads() const noexcept;
+    environment& env() noexcept;
+
+    /// The live members that run this same program, this peer first: those that calls without a target go to.
+    std::vector<member> members() const;
+    /// All live members of the mesh, whatever they run.
+    std::vector<member> mesh_members() const;
+    /// Completes when `members()` has n of them. Throws errc::timed_out after `limit`, saying how many there were.
+    task<void> wait_for_members(std::size_t n, duration limit);
+    /// A member in any state, dead and left ones included as long as they are remembered.
+    std::optional<member> find(peer_id id) const;
+    /// Changes of the membership so far. Look at it, then at the members, then await `next_change`: none is missed.
+    std::uint64_t change_count() const;
+    /// Completes when there have been more than `seen` changes. Throws `stopped`.
+    task<void> next_change(std::uint64_t seen);
+
+    /// Runs a task on this peer and blocks the calling thread, which must be none of its workers, until it has ended.
+    template <class T>
+    T run(task<T> t) {
+        return sync_wait(root_context(), std::move(t));
+    }
+    /// As covey::remote, for whoever is no coroutine of this peer: `p.run(...)`, or awaited from anywhere.
+    template <class... Args>
+    auto remote(Args&&... args) {
+        return on_this_peer(covey::remote(std::forward<Args>(args)...));
+    }
+    /// What coroutines of this peer run under. Its stop token fires at request_stop and when the peer closes.
+    const task_context& root_context() const noexcept;
+    /// Asks everything that runs on this peer to stop.
+    void request_stop() noexcept;
+
+    /// Tells the others and closes: blocks for about a second at most. What was in flight fails with errc::shut_down.
+    /// Idempotent. Not for a simulated peer, which cannot block: see start_leave.
+    void leave();
+    /// The first half of leave(): tells the others; `done` is called when that is done.
+    void start_leave(unique_function<void()> done);
+    /// Closes without a word, as a crash would.
+    void close();
+    /// Waits until no call is being served; false: some still were after `limit`.
+    bool drain(duration limit);
+
+private:
+    template <class T>
+    task<T> on_this_peer(task<T> t) {
+        const task_context& outer = co_await get_context();
+        task_context context = root_context();
+        context.stop = outer.stop;
+        context.deadline = outer.deadline;
+        co_return co_await detail::with_context{&t, &context};
+    }
+
+    struct state;
+    std::unique_ptr<state> m_state;
+
+    template <class Service>
+    friend Service& service_of(peer& self) noexcept;
+    call_service& calls() noexcept;
+};
+
+template <>
+inline call_service& service_of<call_service>(peer& self) noexcept {
+    return self.calls();
+}
+
+}  // namespace covey
+
+#ifndef COVEY_COMPILED
+#include <covey/impl/peer.ipp>
+#endif

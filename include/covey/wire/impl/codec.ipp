@@ -1,0 +1,36 @@
+#pragma once
+
+#include <covey/wire/codec.hpp>
+#include <covey/wire/demangle.hpp>
+
+#include <new>
+#include <string>
+
+namespace covey::wire::detail {
+
+/// The message of an error of ours without the code's own words in front, for they will be put there again.
+inline std::string bare_message(const error& e) {
+    const std::string what = e.what();
+    const std::string prefix = e.code().message() + ": ";
+    return what.starts_with(prefix) ? what.substr(prefix.size()) : what;
+}
+
+COVEY_INLINE void rethrow_for_value(errc code, std::size_t index, std::size_t count, const char* mangled_type) {
+    std::string who = count == 1 ? std::string("value") : "value " + std::to_string(index) + " of " + std::to_string(count);
+    who += " (" + covey::detail::demangle(mangled_type) + "): ";
+    try {
+        throw;
+    } catch (const std::bad_alloc&) {
+        throw;
+    } catch (const error& e) {
+        throw error(code, who + bare_message(e));
+    } catch (const std::exception& e) {
+        throw error(code, who + e.what());
+    }
+}
+
+COVEY_INLINE void throw_left_over(std::size_t bytes) {
+    throw error(errc::bad_message, std::to_string(bytes) + " bytes too many after the last value");
+}
+
+}  // namespace covey::wire::detail
