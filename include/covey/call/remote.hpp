@@ -60,6 +60,9 @@ private:
     std::optional<value_or_monostate<result>> m_result;
 };
 
+/// The demangled type of the exception being handled.
+std::string current_exception_type();
+
 /// A call to this very peer: nothing is serialised, but errors look as they would from another peer.
 template <class Signature, class F>
 task<typename Signature::result> run_here(call_service& service, F f, const typename Signature::values& arguments, bool arguments_again) {

@@ -52,7 +52,7 @@ consteval void refuse_what_cannot_travel() {
                   "covey: only a unique_ptr to one object of a class without virtual functions can be sent (with the default deleter)");
     static_assert(!is_a<T, std::basic_string_view>, "covey: a string_view does not own its characters: use std::string");
     static_assert(!std::is_enum_v<T> || fixed_enum<T>,
-                  "covey: give this enumeration an underlying type (`enum class e`, or `enum e : int`), so that every value of it is valid");
+                  "covey: give this enumeration an underlying type (`enum class e` or `enum e : int`), so that every value is valid");
     static_assert(!std::same_as<T, long double>, "covey: long double differs between machines: use double");
     static_assert(!std::is_union_v<T>, "covey: a union does not say which member is alive: use std::variant");
     static_assert(!is_a<T, cereal::DeferredData>, "covey: cereal::defer is not supported: pass the value itself");
@@ -114,7 +114,7 @@ public:
         const std::size_t before = written();
         for (const auto& element : range) one(element);
         if (written() - before < n) {
-            throw error(errc::bad_argument, "elements that write no bytes cannot be counted when they are read: let them write at least one");
+            throw error(errc::bad_argument, "elements that write no bytes cannot be counted by the reader: let them write at least one");
         }
     }
     template <class T>

@@ -70,17 +70,23 @@ void decode_into(bytes_view in, Ts&... values) {
 /// As decode_into, returning the value.
 template <class T>
 [[nodiscard]] T decode(bytes_view in) {
-    T value{};
-    decode_into(in, value);
-    return value;
+    require_serializable<T>();
+    if constexpr (serializable<T>) {
+        T value{};
+        decode_into(in, value);
+        return value;
+    }
 }
 
 /// As decode_into, returning the values.
 template <class... Ts>
 [[nodiscard]] std::tuple<Ts...> decode_tuple(bytes_view in) {
-    std::tuple<Ts...> values;
-    std::apply([in](Ts&... each) { decode_into(in, each...); }, values);
-    return values;
+    (require_serializable<Ts>(), ...);
+    if constexpr ((serializable<Ts> && ...)) {
+        std::tuple<Ts...> values;
+        std::apply([in](Ts&... each) { decode_into(in, each...); }, values);
+        return values;
+    }
 }
 
 }  // namespace covey::wire

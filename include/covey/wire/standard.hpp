@@ -299,7 +299,7 @@ struct layout<std::variant<Ts...>> {
 
     template <class Out>
     static void save(Out& out, const variant& v) {
-        if (v.valueless_by_exception()) throw error(errc::bad_argument, "a std::variant that lost its value to an exception cannot be sent");
+        if (v.valueless_by_exception()) throw error(errc::bad_argument, "a variant that lost its value to an exception cannot be sent");
         out.size(v.index());
         std::visit([&out](const auto& alternative) { out(alternative); }, v);
     }
@@ -310,7 +310,8 @@ struct layout<std::variant<Ts...>> {
             return ((index == I && (in(v.template emplace<I>()), true)) || ...);
         }(std::index_sequence_for<Ts...>());
         if (!known) {
-            throw error(errc::bad_message, "alternative " + std::to_string(index) + " of a variant that has " + std::to_string(sizeof...(Ts)));
+            throw error(errc::bad_message,
+                        "alternative " + std::to_string(index) + " of a variant that has " + std::to_string(sizeof...(Ts)));
         }
     }
 };

@@ -35,7 +35,7 @@ inline serving serve_call(std::shared_ptr<served_call> call, const function_entr
     }
 }
 
-inline std::string current_exception_type() {
+COVEY_INLINE std::string current_exception_type() {
     const std::type_info* type = abi::__cxa_current_exception_type();
     return type != nullptr ? demangle(type->name()) : "unknown exception";
 }

@@ -1,0 +1,1 @@
+#include <covey/impl/src.hpp>

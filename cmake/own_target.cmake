@@ -1,0 +1,26 @@
+# covey_own_target(name): warnings and sanitizers for a target of covey's own. Users of the library inherit nothing of it.
+if(NOT COVEY_SANITIZE MATCHES "^(none|address|thread)$")
+  message(FATAL_ERROR "COVEY_SANITIZE is \"${COVEY_SANITIZE}\"; it must be none, address or thread")
+endif()
+
+function(covey_own_target name)
+  target_compile_options(${name} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wconversion)
+  if(COVEY_WERROR)
+    target_compile_options(${name} PRIVATE -Werror)
+  endif()
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+    # Inlining std::string and std::vector, GCC 12 warns of overflows that cannot be (GCC 105329, 105651, 105562).
+    target_compile_options(${name} PRIVATE -Wno-restrict -Wno-array-bounds -Wno-stringop-overflow -Wno-stringop-overread)
+  endif()
+  # Without this CMake asks for gnu++20.
+  set_target_properties(${name} PROPERTIES CXX_EXTENSIONS OFF)
+  if(COVEY_SANITIZE STREQUAL "address")
+    set(flags -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  elseif(COVEY_SANITIZE STREQUAL "thread")
+    set(flags -fsanitize=thread -fno-omit-frame-pointer)
+  else()
+    return()
+  endif()
+  target_compile_options(${name} PRIVATE ${flags})
+  target_link_options(${name} PRIVATE ${flags})
+endfunction()

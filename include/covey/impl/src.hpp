@@ -1,0 +1,103 @@
+// Separate compilation: everything that is no template, for the one translation unit of covey::compiled.
+// Written by: cmake -DCHECK=src -DWRITE=ON -P cmake/check_sources.cmake
+#pragma once
+
+// clang-format off
+
+#ifndef COVEY_COMPILED
+#error "only for the separately compiled library: define COVEY_COMPILED"
+#endif
+
+#include <covey/core/bytes.hpp>
+#include <covey/core/config.hpp>
+#include <covey/core/endpoint.hpp>
+#include <covey/core/environment.hpp>
+#include <covey/core/error.hpp>
+#include <covey/core/function.hpp>
+#include <covey/core/hash.hpp>
+#include <covey/core/id.hpp>
+#include <covey/core/random.hpp>
+#include <covey/core/time.hpp>
+#include <covey/task/context.hpp>
+#include <covey/task/detail/join.hpp>
+#include <covey/task/future.hpp>
+#include <covey/task/schedule.hpp>
+#include <covey/task/scope.hpp>
+#include <covey/task/stop.hpp>
+#include <covey/task/sync_wait.hpp>
+#include <covey/task/task.hpp>
+#include <covey/task/timeout.hpp>
+#include <covey/task/when_all.hpp>
+#include <covey/task/when_any.hpp>
+#include <covey/task/work.hpp>
+#include <covey/sched/default_pool.hpp>
+#include <covey/sched/deque.hpp>
+#include <covey/sched/parker.hpp>
+#include <covey/sched/pool.hpp>
+#include <covey/sched/timer_queue.hpp>
+#include <covey/wire/aggregate.hpp>
+#include <covey/wire/archive.hpp>
+#include <covey/wire/codec.hpp>
+#include <covey/wire/demangle.hpp>
+#include <covey/wire/frame.hpp>
+#include <covey/wire/layout.hpp>
+#include <covey/wire/schema.hpp>
+#include <covey/wire/serializable.hpp>
+#include <covey/wire/standard.hpp>
+#include <covey/net/asio_environment.hpp>
+#include <covey/net/detail/event_gate.hpp>
+#include <covey/net/detail/link_table_core.hpp>
+#include <covey/net/hello.hpp>
+#include <covey/net/key.hpp>
+#include <covey/net/link.hpp>
+#include <covey/net/link_config.hpp>
+#include <covey/net/link_table.hpp>
+#include <covey/net/seal.hpp>
+#include <covey/net/tls.hpp>
+#include <covey/mesh/broadcast.hpp>
+#include <covey/mesh/config.hpp>
+#include <covey/mesh/machine.hpp>
+#include <covey/mesh/member.hpp>
+#include <covey/mesh/message.hpp>
+#include <covey/mesh/prober.hpp>
+#include <covey/mesh/seal.hpp>
+#include <covey/mesh/suspicion.hpp>
+#include <covey/mesh/table.hpp>
+#include <covey/mesh/view.hpp>
+#include <covey/sim/event_queue.hpp>
+#include <covey/sim/host.hpp>
+#include <covey/sim/network.hpp>
+#include <covey/sim/simulation.hpp>
+#include <covey/sim/stream.hpp>
+#include <covey/sim/trace.hpp>
+
+#include <covey/core/impl/endpoint.ipp>
+#include <covey/core/impl/error.ipp>
+#include <covey/core/impl/id.ipp>
+#include <covey/sched/impl/pool.ipp>
+#include <covey/wire/impl/codec.ipp>
+#include <covey/wire/impl/demangle.ipp>
+#include <covey/net/impl/asio_environment.ipp>
+#include <covey/net/impl/hello.ipp>
+#include <covey/net/impl/key.ipp>
+#include <covey/net/impl/link.ipp>
+#include <covey/net/impl/link_send.ipp>
+#include <covey/net/impl/link_table.ipp>
+#include <covey/net/impl/seal.ipp>
+#include <covey/net/impl/tls.ipp>
+#include <covey/mesh/impl/broadcast.ipp>
+#include <covey/mesh/impl/machine.ipp>
+#include <covey/mesh/impl/machine_claims.ipp>
+#include <covey/mesh/impl/machine_input.ipp>
+#include <covey/mesh/impl/machine_time.ipp>
+#include <covey/mesh/impl/member.ipp>
+#include <covey/mesh/impl/message.ipp>
+#include <covey/mesh/impl/prober.ipp>
+#include <covey/mesh/impl/suspicion.ipp>
+#include <covey/mesh/impl/table.ipp>
+#include <covey/sim/impl/event_queue.ipp>
+#include <covey/sim/impl/host.ipp>
+#include <covey/sim/impl/network.ipp>
+#include <covey/sim/impl/simulation.ipp>
+#include <covey/sim/impl/stream.ipp>
+#include <covey/sim/impl/trace.ipp>

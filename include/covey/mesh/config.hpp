@@ -1,0 +1,95 @@
+// The numbers of the membership protocol, and three sets of them.
+#pragma once
+
+#include <covey/core/time.hpp>
+
+#include <cstddef>
+
+namespace covey::mesh {
+
+/// Lifetimes, rates and bounds. The defaults are those of `profile::lan()`. All peers of a cluster should use the same.
+struct config {
+    // Finding out who does not answer.
+    duration probe_interval = std::chrono::milliseconds(1000);  ///< one member is pinged each
+    duration probe_timeout = std::chrono::milliseconds(500);    ///< then others are asked to ping it too
+    duration probe_give_up = std::chrono::milliseconds(1000);   ///< then it is suspected; counted from the first ping
+    unsigned indirect_probes = 3;                               ///< members asked
+    unsigned health_max = 8;  ///< how often a peer that hears too little itself adds `probe_interval` and the timeouts to themselves
+
+    // From suspect to dead: shortest = max(suspicion_floor, multiplier * log10(members) * probe_interval), at once
+    // factor times as long, shrinking to the shortest as `multiplier - 2` other members come to suspect the same.
+    unsigned suspicion_multiplier = 4;
+    unsigned suspicion_factor_max = 6;
+    duration suspicion_floor = std::chrono::milliseconds(0);
+
+    // Spreading what is new.
+    duration gossip_interval = std::chrono::milliseconds(200);
+    unsigned gossip_fanout = 3;                          ///< members told each time
+    unsigned retransmit_multiplier = 4;                  ///< each news is sent multiplier * ceil(log10(members + 1)) times
+    duration gossip_to_dead = std::chrono::seconds(30);  ///< for so long the dead are told too, lest they live
+
+    // Comparing whole tables, over a stream.
+    duration push_pull_interval = std::chrono::seconds(30);  ///< stretched above 32 members
+
+    // Joining and leaving.
+    duration join_retry_first = std::chrono::milliseconds(500);  ///< doubles, jittered, up to
+    duration join_retry_max = std::chrono::seconds(10);
+    duration leave_linger = std::chrono::seconds(1);  ///< a leaving peer still answers for so long at most
+
+    // The dead.
+    duration dead_retry = std::chrono::seconds(5);     ///< one of them is tried each, so that split halves find each other
+    duration tombstone_time = std::chrono::hours(24);  ///< for so long a dead or left id is remembered
+
+    // Bounds.
+    std::size_t packet_bytes_max = 1400;  ///< sealed; a plain one is shorter by datagram_seal::overhead
+    std::size_t members_max = 20000;      ///< more are not taken in; counted
+    std::size_t tombstones_max = 20000;   ///< beyond, the oldest is forgotten
+    std::size_t broadcasts_max = 20000;   ///< news waiting; beyond, the one sent most often is dropped
+    std::size_t outputs_max = 65536;      ///< datagrams and notes waiting for the caller; beyond, they are dropped; counted
+};
+
+namespace profile {
+
+/// Many processes on one busy machine. Probes are quick, but a death by silence takes at least 2.5 s, so that a process
+/// that got no processor for a second is not taken for dead. (A process that is gone is found by its refused connection.)
+inline config local() noexcept {
+    using std::chrono::milliseconds;
+    config c;
+    c.probe_interval = milliseconds(200);
+    c.probe_timeout = milliseconds(120);
+    c.probe_give_up = milliseconds(400);
+    c.suspicion_floor = milliseconds(2500);
+    c.gossip_interval = milliseconds(50);
+    c.gossip_to_dead = std::chrono::seconds(10);
+    c.push_pull_interval = std::chrono::seconds(10);
+    c.join_retry_first = milliseconds(100);
+    c.join_retry_max = std::chrono::seconds(2);
+    c.dead_retry = std::chrono::seconds(1);
+    return c;
+}
+
+/// One data centre. The values of memberlist's profile of that name.
+inline config lan() noexcept { return {}; }
+
+/// Between sites.
+inline config wan() noexcept {
+    using std::chrono::milliseconds;
+    config c;
+    c.probe_interval = milliseconds(5000);
+    c.probe_timeout = milliseconds(3000);
+    c.probe_give_up = milliseconds(5000);
+    c.suspicion_multiplier = 6;
+    c.gossip_interval = milliseconds(500);
+    c.gossip_fanout = 4;
+    c.gossip_to_dead = std::chrono::seconds(60);
+    c.push_pull_interval = std::chrono::seconds(60);
+    c.join_retry_first = milliseconds(1000);
+    c.join_retry_max = std::chrono::seconds(30);
+    c.leave_linger = std::chrono::seconds(3);
+    c.dead_retry = std::chrono::seconds(15);
+    return c;
+}
+
+}  // namespace profile
+
+}  // namespace covey::mesh

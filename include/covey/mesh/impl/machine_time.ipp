@@ -1,0 +1,190 @@
+#pragma once
+
+#include <covey/mesh/machine.hpp>
+
+#include <algorithm>
+
+namespace covey::mesh {
+
+COVEY_INLINE void machine::on_time(time_point now) {
+    if (!m_started || m_left) return;
+    make_up_for_lateness(now);
+    run_joining(now);
+    run_pings(now);
+    run_suspicions(now);
+    run_probe(now);
+    run_gossip(now);
+    run_push_pull(now);
+    run_dead_retry(now);
+    run_leaving(now);
+}
+
+COVEY_INLINE void machine::make_up_for_lateness(time_point now) {
+    // Gossip is not among them: its time lies in the past whenever there was nothing to tell.
+    const time_point earliest = std::min({m_next_probe, m_next_push_pull, m_next_dead_retry, m_prober.next(), m_suspicions.next()});
+    if (earliest >= now || now - earliest <= m_config.probe_timeout) return;
+    // What others answered meanwhile waits in the socket, behind this call: it gets time to be read.
+    const duration by = now - earliest + m_config.probe_timeout;
+    m_prober.shift(by);
+    m_suspicions.shift(by);
+    m_prober.missed();
+}
+
+COVEY_INLINE void machine::join(time_point now, std::span<const endpoint> seeds) {
+    for (const endpoint& e : seeds) {
+        const bool is_known = std::find(m_seeds.begin(), m_seeds.end(), e) != m_seeds.end();
+        if (!is_known && e != m_self.address && e.port != 0 && m_seeds.size() < seeds_max) m_seeds.push_back(e);
+    }
+    if (m_seeds.empty()) return;
+    m_join_answered = false;
+    m_join_attempts = 0;
+    m_next_join = now;
+    if (m_started) run_joining(now);
+}
+
+COVEY_INLINE void machine::ask_seeds(time_point now) {
+    std::vector<endpoint> some = m_seeds;
+    m_random.shuffle(std::span(some));
+    if (some.size() > 3) some.resize(3);
+    for (const endpoint& e : some) request_table(now, e);
+}
+
+COVEY_INLINE void machine::run_joining(time_point now) {
+    if (now < m_next_join || m_leaving) return;
+    const unsigned doublings = std::min(m_join_attempts, 16u);
+    ++m_join_attempts;
+    m_next_join = after(now, jittered(std::min(m_config.join_retry_first * (std::int64_t{1} << doublings), m_config.join_retry_max)));
+    ask_seeds(now);
+}
+
+COVEY_INLINE void machine::run_probe(time_point now) {
+    if (now < m_next_probe || m_leaving) return;
+    m_next_probe = after(now, m_prober.scaled(m_config.probe_interval));
+    const peer_id id = m_table.next_to_probe(m_random);
+    if (id && !m_prober.probes(id)) send_ping(now, open_ping::purpose::probe, *m_table.find(id));
+}
+
+COVEY_INLINE void machine::run_pings(time_point now) {
+    while (open_ping* p = m_prober.due(now)) {
+        if (p->why != open_ping::purpose::probe) {
+            const std::optional<open_ping> silent = m_prober.take(p->sequence);
+            if (silent->why == open_ping::purpose::relay)
+                answer(silent->requester, control_kind::nack, silent->requester_sequence, {}, packet_budget());
+            continue;
+        }
+        if (p->asked_helpers || now >= p->give_up) {
+            const std::optional<open_ping> silent = m_prober.take(p->sequence);
+            fail_probe(now, *silent);
+            continue;
+        }
+        p->asked_helpers = true;
+        p->due = p->give_up;
+        control request;
+        request.kind = control_kind::ping_req;
+        request.sequence = p->sequence;
+        request.target = p->target;
+        for (const peer_id helper : m_table.pick(m_config.indirect_probes, p->target, m_random)) {
+            const member* m = m_table.find(helper);
+            if (m->state() != member_state::alive) continue;
+            p->helpers.push_back(helper);
+            send_packet(m->address(), request, {}, packet_budget());
+        }
+    }
+}
+
+COVEY_INLINE void machine::fail_probe(time_point now, const open_ping& p) {
+    ++m_stats.probes_failed;
+    // Helpers that said nothing, or none at all to ask: perhaps it is we who hear badly.
+    if (p.helpers.empty() || p.nacks < p.helpers.size()) m_prober.missed();
+    if (m_leaving) return;
+    if (const member* m = m_table.find(p.target)) suspect(now, p.target, m_self.id, m->incarnation(), true);
+}
+
+COVEY_INLINE void machine::run_suspicions(time_point now) {
+    while (const std::optional<suspicions::verdict> v = m_suspicions.take_due(now)) {
+        const member* m = m_table.find(v->subject);
+        if (m == nullptr || m->state() != member_state::suspect || m_leaving) continue;
+        if (!v->is_final) {
+            send_ping(now, open_ping::purpose::check, *m);
+            continue;
+        }
+        declare(now, member(m->info(), member_state::dead), m_self.id, true);
+    }
+}
+
+COVEY_INLINE void machine::run_gossip(time_point now) {
+    if (now < m_next_gossip || !has_news() || live_count() < 2) return;
+    m_next_gossip = after(now, m_config.gossip_interval);
+    const control nothing;
+    for (const peer_id id : m_table.pick(m_config.gossip_fanout, {}, m_random)) {
+        if (m_broadcasts.empty()) break;
+        send_packet(m_table.find(id)->address(), nothing, {}, packet_budget());
+    }
+    if (is_observer()) return;
+    // Who died lately is told too: it may be alive, and then it learns of its death.
+    const peer_id dead = m_broadcasts.empty() ? peer_id{} : m_table.pick_recently_dead(now - m_config.gossip_to_dead, m_random);
+    if (dead) tell_dead(dead);
+    for (unsigned i = 0; i < 4 && !m_tell.empty(); ++i) {
+        const peer_id id = m_tell.front();
+        m_tell.erase(m_tell.begin());
+        const member* m = m_table.find(id);
+        if (m != nullptr && m->state() == member_state::dead) send_ping(now, open_ping::purpose::check, *m);
+    }
+}
+
+COVEY_INLINE duration machine::stretched_push_pull() const {
+    // Above 32 members each doubling adds one interval, as memberlist does: the traffic of a whole table grows with it.
+    std::int64_t factor = 1;
+    for (std::size_t n = 32; n < live_count(); n *= 2) ++factor;
+    return m_config.push_pull_interval * factor;
+}
+
+COVEY_INLINE void machine::run_push_pull(time_point now) {
+    if (now < m_next_push_pull) return;
+    m_next_push_pull = after(now, jittered(stretched_push_pull()));
+    m_table.bury_before(now - m_config.tombstone_time);
+    if (m_leaving) return;
+    const std::vector<peer_id> one = m_table.pick(1, {}, m_random);
+    if (!one.empty()) {
+        request_table(now, m_table.find(one.front())->address());
+    } else if (!m_seeds.empty()) {
+        // Alone: perhaps everybody else is where we once found them.
+        ask_seeds(now);
+    }
+}
+
+COVEY_INLINE void machine::run_dead_retry(time_point now) {
+    if (now < m_next_dead_retry) return;
+    m_next_dead_retry = after(now, jittered(m_config.dead_retry));
+    const peer_id id = m_table.pick_dead(m_random);
+    if (id && !m_leaving) send_ping(now, open_ping::purpose::check, *m_table.find(id));
+}
+
+COVEY_INLINE void machine::leave(time_point now) {
+    if (!m_started || m_leaving) return;
+    m_leaving = true;
+    ++m_self_changes;
+    m_leave_by = after(now, m_config.leave_linger);
+    m_next_probe = never;
+    m_next_join = never;
+    m_next_dead_retry = never;
+    broadcast_self();
+    const control nothing;
+    for (const peer_id id : m_table.pick(2 * std::size_t{m_config.gossip_fanout}, {}, m_random)) {
+        if (!m_broadcasts.contains(m_self.id)) break;
+        send_packet(m_table.find(id)->address(), nothing, {}, packet_budget());
+    }
+    m_next_gossip = after(now, m_config.gossip_interval);
+    run_leaving(now);
+}
+
+COVEY_INLINE void machine::run_leaving(time_point now) {
+    if (!m_leaving) return;
+    // Done when it was said often enough; or to nobody; or when patience is over.
+    if (now >= m_leave_by || live_count() < 2 || !m_broadcasts.contains(m_self.id)) {
+        m_left = true;
+        ++m_self_changes;
+    }
+}
+
+}  // namespace covey::mesh

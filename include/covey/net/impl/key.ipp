@@ -1,0 +1,170 @@
+#pragma once
+
+#include <covey/net/key.hpp>
+
+#include <openssl/core_names.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/kdf.h>
+#include <openssl/params.h>
+#include <openssl/rand.h>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+namespace covey::net {
+
+namespace detail {
+
+/// A file descriptor that closes itself.
+class file_descriptor {
+public:
+    explicit file_descriptor(int fd) noexcept : m_fd(fd) {}
+    file_descriptor(const file_descriptor&) = delete;
+    file_descriptor& operator=(const file_descriptor&) = delete;
+    ~file_descriptor() {
+        if (m_fd >= 0) ::close(m_fd);
+    }
+    int get() const noexcept { return m_fd; }
+
+private:
+    int m_fd;
+};
+
+inline std::string system_text(int number) { return std::generic_category().message(number); }
+
+inline int hex_value(char c) noexcept {
+    if (c >= '0' && c <= '9') return c - '0';
+    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+    return -1;
+}
+
+}  // namespace detail
+
+COVEY_INLINE void wipe(std::span<std::byte> secret) noexcept { OPENSSL_cleanse(secret.data(), secret.size()); }
+
+COVEY_INLINE cluster_key::~cluster_key() { wipe(m_secret); }
+
+COVEY_INLINE cluster_key cluster_key::generate() {
+    cluster_key key;
+    if (RAND_bytes(reinterpret_cast<unsigned char*>(key.m_secret.data()), static_cast<int>(size)) != 1) {
+        throw error(errc::auth_failed, "no cluster key could be made: the system's random generator failed");
+    }
+    return key;
+}
+
+COVEY_INLINE cluster_key cluster_key::parse(std::string_view text) {
+    const auto is_space = [](char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; };
+    while (!text.empty() && is_space(text.front())) text.remove_prefix(1);
+    while (!text.empty() && is_space(text.back())) text.remove_suffix(1);
+    if (text.size() != 2 * size) {
+        throw error(errc::bad_argument,
+                    "a cluster key is " + std::to_string(2 * size) + " hex digits, not " + std::to_string(text.size()) + " characters");
+    }
+    cluster_key key;
+    for (std::size_t i = 0; i < size; ++i) {
+        const int high = detail::hex_value(text[2 * i]);
+        const int low = detail::hex_value(text[2 * i + 1]);
+        if (high < 0 || low < 0) throw error(errc::bad_argument, "a cluster key is hex digits only (0-9, a-f)");
+        key.m_secret[i] = static_cast<std::byte>(high * 16 + low);
+    }
+    return key;
+}
+
+COVEY_INLINE cluster_key cluster_key::load(const std::string& path) {
+    const auto fail = [&path](const std::string& why) { return error(errc::auth_failed, "key file " + path + ": " + why); };
+    // Non-blocking, so that a named pipe given by mistake is an error and not a hang.
+    const detail::file_descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    if (file.get() < 0) {
+        const int number = errno;
+        if (number == ENOENT) throw fail("no such file; make one with `peerd keygen " + path + "` and copy it to every machine");
+        throw fail(detail::system_text(number) + "; it must be readable by the user that runs the peer");
+    }
+    struct stat info {};
+    if (::fstat(file.get(), &info) != 0) throw fail(detail::system_text(errno));
+    if (!S_ISREG(info.st_mode)) throw fail("not a regular file");
+    if ((info.st_mode & (S_IRWXG | S_IRWXO)) != 0) throw fail("others than its owner may use it; run `chmod 600 " + path + "`");
+
+    std::array<char, 256> text{};  // a key is 65 bytes; anything that fills this is none
+    std::size_t length = 0;
+    while (length < text.size()) {
+        const ssize_t n = ::read(file.get(), text.data() + length, text.size() - length);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) throw fail(detail::system_text(errno));
+        if (n == 0) break;
+        length += static_cast<std::size_t>(n);
+    }
+    try {
+        cluster_key key = parse({text.data(), length});
+        wipe(std::as_writable_bytes(std::span(text)));
+        return key;
+    } catch (const error& e) {
+        wipe(std::as_writable_bytes(std::span(text)));
+        throw fail(std::string(e.what()) + "; make a new one with `peerd keygen`");
+    }
+}
+
+COVEY_INLINE std::string cluster_key::to_text() const {
+    static constexpr char digits[] = "0123456789abcdef";
+    std::string text;
+    text.reserve(2 * size + 1);
+    for (const std::byte b : m_secret) {
+        text += digits[static_cast<unsigned>(b) >> 4];
+        text += digits[static_cast<unsigned>(b) & 15];
+    }
+    text += '\n';
+    return text;
+}
+
+COVEY_INLINE void cluster_key::save(const std::string& path) const {
+    const auto fail = [&path](const std::string& why) { return error(errc::bad_argument, "key file " + path + ": " + why); };
+    const detail::file_descriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+    if (file.get() < 0) {
+        const int number = errno;
+        if (number == EEXIST) throw fail("exists already and is not overwritten; choose another name or remove it first");
+        throw fail("cannot be created: " + detail::system_text(number));
+    }
+    std::string text = to_text();
+    std::size_t written = 0;
+    int failure = 0;
+    while (written < text.size() && failure == 0) {
+        const ssize_t n = ::write(file.get(), text.data() + written, text.size() - written);
+        if (n >= 0) {
+            written += static_cast<std::size_t>(n);
+        } else if (errno != EINTR) {
+            failure = errno;
+        }
+    }
+    if (failure == 0 && ::fsync(file.get()) != 0 && errno != EINVAL) failure = errno;
+    wipe(std::as_writable_bytes(std::span(text)));
+    if (failure != 0) {
+        ::unlink(path.c_str());  // half a key helps nobody
+        throw fail("cannot be written: " + detail::system_text(failure));
+    }
+}
+
+COVEY_INLINE void cluster_key::derive(bytes_view info, std::span<std::byte> out) const {
+    const std::unique_ptr<EVP_KDF, decltype(&EVP_KDF_free)> kdf(EVP_KDF_fetch(nullptr, "HKDF", nullptr), &EVP_KDF_free);
+    const std::unique_ptr<EVP_KDF_CTX, decltype(&EVP_KDF_CTX_free)> context(kdf ? EVP_KDF_CTX_new(kdf.get()) : nullptr, &EVP_KDF_CTX_free);
+    // OpenSSL takes all parameters by pointers that are not const; it does not write through them.
+    char digest[] = "SHA256";
+    const OSSL_PARAM parameters[] = {
+        OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, digest, 0),
+        OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, const_cast<std::byte*>(m_secret.data()), m_secret.size()),
+        OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, const_cast<std::byte*>(info.data()), info.size()),
+        OSSL_PARAM_construct_end(),
+    };
+    if (!context || EVP_KDF_derive(context.get(), reinterpret_cast<unsigned char*>(out.data()), out.size(), parameters) != 1) {
+        throw error(errc::auth_failed, "deriving a key failed: this OpenSSL offers no HKDF-SHA256");
+    }
+}
+
+COVEY_INLINE bool cluster_key::operator==(const cluster_key& other) const noexcept {
+    return CRYPTO_memcmp(m_secret.data(), other.m_secret.data(), size) == 0;
+}
+
+}  // namespace covey::net
