@@ -102,7 +102,8 @@ options parse(std::span<const std::string> args) {
     options o;
     for (std::size_t i = 1; i < args.size(); ++i) {
         const std::string& arg = args[i];
-        if (arg != "--size" && arg != "--iterations" && arg != "-o") throw std::invalid_argument("unknown option " + arg + "; --help tells more");
+        if (arg != "--size" && arg != "--iterations" && arg != "-o")
+            throw std::invalid_argument("unknown option " + arg + "; --help tells more");
         if (i + 1 == args.size()) throw std::invalid_argument(arg + " needs a value");
         const std::string& value = args[++i];
         if (arg == "-o") {
@@ -161,7 +162,8 @@ private:
 };
 
 /// Row by row, three bytes a pixel.
-std::vector<unsigned char> paint(const options& o, const std::vector<tile>& tiles, const std::vector<computed_tile>& computed, legend& peers) {
+std::vector<unsigned char> paint(const options& o, const std::vector<tile>& tiles, const std::vector<computed_tile>& computed,
+                                 legend& peers) {
     std::vector<unsigned char> pixels(std::size_t{o.width} * o.height * 3);
     for (std::size_t k = 0; k < tiles.size(); ++k) {
         const tile& t = tiles[k];
@@ -207,7 +209,8 @@ covey::task<void> draw(covey::peer& self, const options& o) {
     write_ppm(o, paint(o, tiles, computed, peers));
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
 
-    std::printf("%s: %ux%u, %zu tiles, %u iterations, in %.2f s\n", o.out.c_str(), o.width, o.height, tiles.size(), o.iterations, took.count());
+    std::printf("%s: %ux%u, %zu tiles, %u iterations, in %.2f s\n", o.out.c_str(), o.width, o.height, tiles.size(), o.iterations,
+                took.count());
     for (const auto& [peer, count] : peers.tiles()) {
         const auto found = names.find(peer);
         const std::string name = found != names.end() ? found->second : covey::to_string(covey::peer_id{peer});

@@ -142,7 +142,8 @@ bool totals::write(const std::string& path) const {
     if (out == nullptr) return false;
     bool written = true;
     for (const auto& [word, n] : sorted) {
-        written = written && std::fprintf(out, "%.*s\t%llu\n", static_cast<int>(word.size()), word.data(), static_cast<unsigned long long>(n)) > 0;
+        written = written &&
+                  std::fprintf(out, "%.*s\t%llu\n", static_cast<int>(word.size()), word.data(), static_cast<unsigned long long>(n)) > 0;
     }
     return std::fclose(out) == 0 && written;
 }

@@ -26,8 +26,8 @@ struct batch {
 
 /// The result of one call.
 struct tally {
-    std::uint64_t peer = 0;  ///< the id of the peer that counted; 0 without a mesh
-    std::uint64_t files = 0; ///< read to their end
+    std::uint64_t peer = 0;   ///< the id of the peer that counted; 0 without a mesh
+    std::uint64_t files = 0;  ///< read to their end
     std::uint64_t bytes = 0;
     std::vector<word_count> words;      ///< each word once, in no order
     std::vector<std::string> problems;  ///< "path: why" for each file that could not be read

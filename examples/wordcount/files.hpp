@@ -16,7 +16,7 @@ struct file {
 };
 
 struct listing {
-    std::vector<file> files;            ///< in the order of their paths
+    std::vector<file> files;  ///< in the order of their paths
     std::uint64_t bytes = 0;
     std::vector<std::string> problems;  ///< "path: why" for each directory that could not be read
 };

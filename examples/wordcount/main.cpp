@@ -81,7 +81,8 @@ options parse(std::span<const std::string> args) {
         } else if (arg == "--top") {
             const std::string& number = value();
             const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), o.top);
-            if (error != std::errc{} || end != number.data() + number.size()) throw std::invalid_argument("--top needs a number, not " + number);
+            if (error != std::errc{} || end != number.data() + number.size())
+                throw std::invalid_argument("--top needs a number, not " + number);
         } else if (arg == "--serial") {
             o.serial = true;
         } else if (arg == "--help" || arg == "-h") {
@@ -100,7 +101,9 @@ options parse(std::span<const std::string> args) {
     return o;
 }
 
-[[noreturn]] void throw_cannot_write(const std::string& path) { throw std::runtime_error(path + " cannot be written: " + std::strerror(errno)); }
+[[noreturn]] void throw_cannot_write(const std::string& path) {
+    throw std::runtime_error(path + " cannot be written: " + std::strerror(errno));
+}
 
 /// 1234567 as "1,234,567".
 std::string with_commas(std::uint64_t n) {
@@ -115,8 +118,8 @@ int digits(std::uint64_t n) { return static_cast<int>(with_commas(n).size()); }
 using names = std::map<std::uint64_t, std::string>;
 
 void print(const totals& all, const options& o, const names& peers, std::chrono::duration<double> took) {
-    std::printf("%s files, %s bytes, %s words, %s different, in %.2f s\n", with_commas(all.files()).c_str(), with_commas(all.bytes()).c_str(),
-                with_commas(all.words()).c_str(), with_commas(all.distinct()).c_str(), took.count());
+    std::printf("%s files, %s bytes, %s words, %s different, in %.2f s\n", with_commas(all.files()).c_str(),
+                with_commas(all.bytes()).c_str(), with_commas(all.words()).c_str(), with_commas(all.distinct()).c_str(), took.count());
 
     const std::vector<word_count> top = all.top(o.top);
     if (!top.empty()) std::puts("");
@@ -203,8 +206,8 @@ covey::task<void> count_together(covey::peer& self, const options& o) {
         peers[m.id().value] = m.name();
         workers += m.threads();
     }
-    std::printf("counting %s files under %s on %zu peer%s%s\n", with_commas(files.files.size()).c_str(), o.directory.c_str(), members.size(),
-                members.size() == 1 ? "" : "s", members.size() == 1 ? "" : ", each of which must see that directory");
+    std::printf("counting %s files under %s on %zu peer%s%s\n", with_commas(files.files.size()).c_str(), o.directory.c_str(),
+                members.size(), members.size() == 1 ? "" : "s", members.size() == 1 ? "" : ", each of which must see that directory");
     std::fflush(stdout);
     if (!o.pids_file.empty()) co_await write_pids(self, o.pids_file);
 

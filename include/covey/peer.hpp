@@ -23,24 +23,24 @@ struct peer_config {
     /// Where it listens, TCP and UDP on one port; port 0: any free one. Anything but loopback needs a key.
     std::string bind = "127.0.0.1:0";
     /// "host:port" of members to ask for the others; one that answers is enough. They may come up later.
-    std::vector<std::string> join;
+    std::vector<std::string> join{};
     /// The cluster key, made by `peerd keygen`; empty: no encryption.
-    std::string key_file;
+    std::string key_file{};
     /// Peers of other clusters are refused.
     std::string cluster = "covey";
     /// For people; empty: the machine's name and the process id.
-    std::string name;
+    std::string name{};
     /// Worker threads; 0: as many as CPUs (see default_concurrency).
     unsigned threads = 0;
     member_role role = member_role::main;
     /// Numbers of the membership protocol; none: profile::local on loopback, else profile::lan.
-    std::optional<mesh::config> membership;
+    std::optional<mesh::config> membership{};
     /// Limits of links.
-    net::link_config links;
+    net::link_config links{};
     /// Calls that each other peer may have in flight towards this one; more wait there.
     std::uint32_t call_credit = 1024;
     /// What `args()` gives.
-    std::vector<std::string> args;
+    std::vector<std::string> args{};
 
     /// From COVEY_BIND, COVEY_JOIN (comma-separated), COVEY_KEY_FILE, COVEY_CLUSTER, COVEY_NAME, COVEY_THREADS, COVEY_ROLE
     /// (main, serve). Throws errc::bad_argument for a value that cannot be meant.

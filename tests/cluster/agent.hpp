@@ -18,8 +18,7 @@ struct agent_options {
 /// A running agent; see programs/agent.cpp for what it obeys.
 class agent : public process {
 public:
-    explicit agent(const agent_options& options = {})
-        : process(command(options), {environment_of(options), false}) {
+    explicit agent(const agent_options& options = {}) : process(command(options), {environment_of(options), false}) {
         const std::string ready = expect("ready ");
         m_id = ready.substr(0, ready.find(' '));
         m_address = ready.substr(m_id.size() + 1, ready.rfind(' ') - m_id.size() - 1);
@@ -34,14 +33,20 @@ public:
         send(verb + " " + tag + " " + rest);
         return tag;
     }
-    std::string answer(const std::string& tag, std::chrono::milliseconds at_most = std::chrono::seconds(10)) { return expect(tag + " ", at_most); }
+    std::string answer(const std::string& tag, std::chrono::milliseconds at_most = std::chrono::seconds(10)) {
+        return expect(tag + " ", at_most);
+    }
     std::string ask(const std::string& verb, const std::string& rest = "", std::chrono::milliseconds at_most = std::chrono::seconds(10)) {
         return answer(begin(verb, rest), at_most);
     }
 
     /// Each is true when it came to pass in time.
-    bool sees(std::size_t n, std::chrono::milliseconds at_most = std::chrono::seconds(10)) { return wait_for("until", std::to_string(n), at_most); }
-    bool sees(const agent& other, std::chrono::milliseconds at_most = std::chrono::seconds(10)) { return wait_for("here", other.id(), at_most); }
+    bool sees(std::size_t n, std::chrono::milliseconds at_most = std::chrono::seconds(10)) {
+        return wait_for("until", std::to_string(n), at_most);
+    }
+    bool sees(const agent& other, std::chrono::milliseconds at_most = std::chrono::seconds(10)) {
+        return wait_for("here", other.id(), at_most);
+    }
     bool forgets(const std::string& id, std::chrono::milliseconds at_most) { return wait_for("gone", id, at_most); }
     bool reaches(const agent& other) { return ask("echo", other.id() + " hello there") == "reply hello there"; }
 

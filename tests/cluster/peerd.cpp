@@ -33,7 +33,8 @@ process peerd(std::vector<std::string> arguments, std::vector<std::string> envir
 /// `peerd run -n N cluster_agent`; the main agent obeys what is sent to peerd.
 class agent_job : public process {
 public:
-    explicit agent_job(int peers) : process({program("peerd"), "run", "-n", std::to_string(peers), "--threads", "1", program("cluster_agent")}) {
+    explicit agent_job(int peers)
+        : process({program("peerd"), "run", "-n", std::to_string(peers), "--threads", "1", program("cluster_agent")}) {
         main_id = expect("ready ", 40s).substr(0, 16);
         send("pids all");
         std::istringstream answer(expect("all reply "));

@@ -210,8 +210,8 @@ int process::wait(std::chrono::milliseconds at_most) {
 void process::fail(const std::string& what) const {
     std::string line;
     for (const std::string& arg : m_argv) line += (line.empty() ? "" : " ") + arg;
-    throw std::runtime_error(line + " (pid " + std::to_string(m_pid) + ") " + what + "\n--- its output:\n" + m_out.text + "--- its errors:\n" + m_err.text +
-                             "---");
+    throw std::runtime_error(line + " (pid " + std::to_string(m_pid) + ") " + what + "\n--- its output:\n" + m_out.text +
+                             "--- its errors:\n" + m_err.text + "---");
 }
 
 bool is_running(pid_t pid) {
@@ -269,7 +269,8 @@ unsigned short free_port() {
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     socklen_t size = sizeof address;
-    const bool known = bind(fd, reinterpret_cast<sockaddr*>(&address), size) == 0 && getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0;
+    const bool known =
+        bind(fd, reinterpret_cast<sockaddr*>(&address), size) == 0 && getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0;
     close(fd);
     if (!known) throw_errno("bind");
     return ntohs(address.sin_port);

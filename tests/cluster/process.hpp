@@ -57,8 +57,8 @@ private:
     struct stream {
         int fd = -1;
         std::string text;
-        std::size_t cut = 0;             // everything before is or was among the lines
-        std::deque<std::string> lines;   // not given out yet
+        std::size_t cut = 0;            // everything before is or was among the lines
+        std::deque<std::string> lines;  // not given out yet
     };
     using clock = std::chrono::steady_clock;
 

@@ -32,6 +32,15 @@ hello introduce(std::uint64_t id) {
     return h;
 }
 
+/// Threads and an environment. The pool goes first: its end lets closed sockets report to their links for the last time,
+/// and those still use the environment.
+struct machine {
+    std::unique_ptr<pool> threads = std::make_unique<pool>();
+    asio_environment env{*threads};
+
+    ~machine() { threads.reset(); }
+};
+
 /// Counts events and lets the test's thread wait for them.
 struct node : link_events {
     node(environment& env, std::uint64_t id, const std::optional<cluster_key>& key)
@@ -100,8 +109,8 @@ struct node : link_events {
 TEST_CASE("links over real sockets, from many threads", "[net][link_table]") {
     std::optional<cluster_key> key;
     if (GENERATE(false, true)) key = cluster_key::generate();
-    pool threads;
-    asio_environment env(threads);
+    machine here;
+    environment& env = here.env;
     node a(env, 1, key);
     node b(env, 2, key);
     const endpoint there = b.table->listen(endpoint::v4(127, 0, 0, 1, 0));
@@ -145,8 +154,8 @@ TEST_CASE("links over real sockets, from many threads", "[net][link_table]") {
 }
 
 TEST_CASE("refusals over real sockets", "[net][link_table]") {
-    pool threads;
-    asio_environment env(threads);
+    machine here;
+    environment& env = here.env;
     node a(env, 1, cluster_key::generate());
     node b(env, 2, cluster_key::generate());
     const endpoint there = b.table->listen(endpoint::v4(127, 0, 0, 1, 0));

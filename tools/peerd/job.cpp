@@ -44,7 +44,8 @@ unsigned cpus() {
 
 std::string random_name() {
     std::uint64_t bits = 0;
-    if (getrandom(&bits, sizeof bits, 0) != static_cast<ssize_t>(sizeof bits)) throw std::system_error(errno, std::generic_category(), "getrandom");
+    if (getrandom(&bits, sizeof bits, 0) != static_cast<ssize_t>(sizeof bits))
+        throw std::system_error(errno, std::generic_category(), "getrandom");
     char text[24];
     std::snprintf(text, sizeof text, "run-%016llx", static_cast<unsigned long long>(bits));
     return text;
@@ -119,8 +120,7 @@ program job::peer_program(unsigned number) const {
     p.argv = m_options.argv;
     const std::string name = base_name(m_options.argv[0]).substr(0, 40) + "-" + std::to_string(number);
     // Nothing of a mesh around this one: a job is a cluster of its own, on this machine alone.
-    p.environment = {"COVEY_BIND", "COVEY_JOIN", "COVEY_PEERS", "COVEY_READY_FD", "COVEY_ROLE=main", "COVEY_CLUSTER=" + m_cluster,
-                     "COVEY_NAME=" + name};
+    p.environment = {"COVEY_BIND", "COVEY_JOIN", "COVEY_PEERS", "COVEY_READY_FD", "COVEY_CLUSTER=" + m_cluster, "COVEY_NAME=" + name};
     if (!m_options.key_file.empty()) p.environment.push_back("COVEY_KEY_FILE=" + m_options.key_file);
     if (m_options.threads != 0) {
         p.environment.push_back("COVEY_THREADS=" + std::to_string(m_options.threads));
@@ -133,6 +133,7 @@ program job::peer_program(unsigned number) const {
 void job::start_main() {
     pipe_ends ready = make_pipe();
     program p = peer_program(0);
+    p.environment.push_back("COVEY_ROLE=main");
     p.environment.push_back("COVEY_PEERS=" + std::to_string(m_options.peers));
     p.environment.push_back("COVEY_READY_FD=" + std::to_string(ready.write.get()));
     p.inherited_fd = ready.write.get();

@@ -7,11 +7,11 @@
 namespace peerd {
 
 struct job_options {
-    unsigned peers = 1;            ///< processes, the main one included
-    unsigned threads = 0;          ///< a process; 0: what the environment says, else the CPUs shared out evenly
-    std::string key_file;          ///< empty: what the environment says
-    unsigned ready_limit_s = 30;   ///< the main process must listen by then
-    std::vector<std::string> argv; ///< the program and its arguments
+    unsigned peers = 1;             ///< processes, the main one included
+    unsigned threads = 0;           ///< a process; 0: what the environment says, else the CPUs shared out evenly
+    std::string key_file;           ///< empty: what the environment says
+    unsigned ready_limit_s = 30;    ///< the main process must listen by then
+    std::vector<std::string> argv;  ///< the program and its arguments
 };
 
 /// Starts the processes, passes their output on, and returns the exit code of the main one; 128 + the signal when the main

@@ -31,7 +31,10 @@ void add_mesh_options(CLI::App& command, peerd::mesh_options& options) {
     command.add_option("--key-file", options.key_file, "The cluster's key; needed where an address is not a loopback one")
         ->envname("COVEY_KEY_FILE")
         ->type_name("FILE");
-    command.add_option("--cluster", options.cluster, "The cluster's name")->envname("COVEY_CLUSTER")->type_name("NAME")->capture_default_str();
+    command.add_option("--cluster", options.cluster, "The cluster's name")
+        ->envname("COVEY_CLUSTER")
+        ->type_name("NAME")
+        ->capture_default_str();
 }
 
 int keygen(const std::string& path) {
@@ -58,7 +61,8 @@ int run(int argc, char** argv) {
     run->add_option("--threads", job.threads, "Threads of each (default: COVEY_THREADS, else the CPUs shared out evenly)")
         ->check(CLI::Range(1, 1024))
         ->type_name("N");
-    run->add_option("--key-file", job.key_file, "The key that they prove to each other (default: COVEY_KEY_FILE, else none)")->type_name("FILE");
+    run->add_option("--key-file", job.key_file, "The key that they prove to each other (default: COVEY_KEY_FILE, else none)")
+        ->type_name("FILE");
     run->add_option("--ready-limit", job.ready_limit_s, "Seconds that the main process has until it listens")
         ->check(CLI::Range(1, 3600))
         ->type_name("S")

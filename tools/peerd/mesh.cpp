@@ -7,11 +7,17 @@
 #include <algorithm>
 #include <chrono>
 #include <csignal>
+#include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <map>
-#include <stdexcept>
+#include <memory>
+#include <mutex>
+#include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include <netdb.h>
 #include <sys/socket.h>
@@ -29,9 +35,7 @@ constexpr auto answer_limit = 3s;
 /// The table has arrived when it did not grow for so long.
 constexpr auto settled_after = 200ms;
 
-std::string line_of(const covey::member& m) {
-    return m.name() + " (" + covey::to_string(m.id()) + ") at " + covey::to_string(m.address());
-}
+std::string line_of(const covey::member& m) { return m.name() + " (" + covey::to_string(m.id()) + ") at " + covey::to_string(m.address()); }
 
 /// What was said about the members, and what to say next.
 class reporter {
@@ -106,8 +110,57 @@ std::string address_toward(const std::string& host_and_port) {
     throw covey::error(covey::errc::unreachable, "this machine has no way to " + host_and_port);
 }
 
-std::vector<covey::member> ask_for_members(covey::peer& observer) {
+/// The real environment, but for the log: the first error is kept, to be told as the one reason why there was no answer.
+/// Everything goes to the usual log too where COVEY_LOG asks for one.
+class quiet_environment final : public covey::environment {
+public:
+    explicit quiet_environment(covey::pool& on) : m_real(on) {}
+
+    std::string first_error() const {
+        const std::lock_guard lock(m_mutex);
+        return m_first_error;
+    }
+
+    void log(covey::log_level level, std::string_view line) noexcept override {
+        if (m_loud) m_real.log(level, line);
+        if (level != covey::log_level::error) return;
+        const std::lock_guard lock(m_mutex);
+        if (m_first_error.empty()) m_first_error = line;
+    }
+    void post(std::coroutine_handle<> work) noexcept override { m_real.post(work); }
+    covey::time_point now() const noexcept override { return m_real.now(); }
+    void arm(covey::timer& t, covey::time_point when) override { m_real.arm(t, when); }
+    bool cancel(covey::timer& t) noexcept override { return m_real.cancel(t); }
+    std::uint64_t random() noexcept override { return m_real.random(); }
+    unsigned concurrency() const noexcept override { return m_real.concurrency(); }
+    std::unique_ptr<covey::datagram_socket> open_datagram(const covey::endpoint& local,
+                                                          std::shared_ptr<covey::datagram_handler> handler) override {
+        return m_real.open_datagram(local, std::move(handler));
+    }
+    std::unique_ptr<covey::stream_listener> listen(const covey::endpoint& local, covey::accept_callback accepted) override {
+        return m_real.listen(local, std::move(accepted));
+    }
+    void connect(const covey::endpoint& to, covey::duration timeout, covey::connect_callback done) override {
+        m_real.connect(to, timeout, std::move(done));
+    }
+    std::vector<covey::endpoint> resolve(std::string_view host_and_port) override { return m_real.resolve(host_and_port); }
+
+private:
+    covey::asio_environment m_real;
+    const bool m_loud = std::getenv("COVEY_LOG") != nullptr;
+    mutable std::mutex m_mutex;
+    std::string m_first_error;
+};
+
+/// The members that the seed knows; none when it did not answer in time or refused, and then `why` may say why.
+std::vector<covey::member> ask_for_members(const covey::peer_config& config, std::string& why) {
     using clock = std::chrono::steady_clock;
+    // In this order: the threads end first, for their last handlers still use the environment.
+    std::unique_ptr<quiet_environment> environment;
+    const auto workers = std::make_unique<covey::pool>(covey::pool_options{.threads = 1});
+    environment = std::make_unique<quiet_environment>(*workers);
+    covey::peer observer(*environment, config);
+
     const auto give_up = clock::now() + answer_limit;
     std::vector<covey::member> best;
     auto grown = clock::now();
@@ -116,7 +169,8 @@ std::vector<covey::member> ask_for_members(covey::peer& observer) {
         std::erase_if(now, [&](const covey::member& m) { return m.id() == observer.id(); });
         if (now.size() > best.size()) grown = clock::now();
         best = std::move(now);
-        if (!best.empty() && clock::now() - grown >= settled_after) break;
+        why = environment->first_error();
+        if (best.empty() ? !why.empty() : clock::now() - grown >= settled_after) break;
         std::this_thread::sleep_for(20ms);
     }
     return best;
@@ -194,20 +248,18 @@ int run_members(const mesh_options& options) {
     config.cluster = options.cluster;
     config.name = "peerd-members";
     config.role = covey::member_role::observer;
-    config.threads = 1;
-    covey::peer observer(config);
-    std::vector<covey::member> members = ask_for_members(observer);
-    observer.leave();
+    std::string why;
+    std::vector<covey::member> members = ask_for_members(config, why);
     if (members.empty()) {
-        std::fprintf(stderr,
-                     "peerd: no member of cluster \"%s\" answered at %s within %d s; is one up there (peerd up), with the same cluster name%s?\n",
-                     options.cluster.c_str(), options.address.c_str(), static_cast<int>(answer_limit.count()),
-                     options.key_file.empty() ? " and without a key" : " and the same key");
+        if (why.empty()) {
+            why = "no member of cluster \"" + options.cluster + "\" answered at " + options.address + " within " +
+                  std::to_string(answer_limit.count()) + " s; is one up there (peerd up), and with the same cluster name and key?";
+        }
+        std::fprintf(stderr, "peerd: %s\n", why.c_str());
         return 1;
     }
-    std::sort(members.begin(), members.end(), [](const covey::member& a, const covey::member& b) {
-        return std::pair(a.name(), a.id()) < std::pair(b.name(), b.id());
-    });
+    std::sort(members.begin(), members.end(),
+              [](const covey::member& a, const covey::member& b) { return std::pair(a.name(), a.id()) < std::pair(b.name(), b.id()); });
     if (options.json) {
         print_json(members);
     } else {

@@ -11,8 +11,8 @@ struct mesh_options {
     std::vector<std::string> join;           ///< up: other members, "host:port"
     std::string key_file;                    ///< empty: no key
     std::string cluster = "covey";
-    std::string name;                        ///< up: for people; empty: the library chooses
-    bool json = false;                       ///< members: for programs
+    std::string name;   ///< up: for people; empty: the library chooses
+    bool json = false;  ///< members: for programs
 };
 
 /// Is a member until SIGINT or SIGTERM, then leaves; tells of every change. Returns the exit code, 0 unless it could not

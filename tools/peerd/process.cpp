@@ -44,7 +44,9 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
 start_failure describe_exec_error(const std::string& program, int error) {
     switch (error) {
         case ENOENT:
-            return {program + ": no such program" + (program.find('/') == std::string::npos ? "; for one in this folder write ./" + program : ""), 127};
+            return {program + ": no such program" +
+                        (program.find('/') == std::string::npos ? "; for one in this folder write ./" + program : ""),
+                    127};
         case EACCES: return {program + ": not an executable file (chmod +x makes one of a program)", 126};
         case ENOEXEC: return {program + ": not a program that this machine can execute", 126};
         default: return {program + ": cannot be executed: " + std::strerror(error), 126};

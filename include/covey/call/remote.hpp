@@ -67,7 +67,7 @@ std::string current_exception_type();
 template <class Signature, class F>
 task<typename Signature::result> run_here(call_service& service, F f, const typename Signature::values& arguments, bool arguments_again) {
     const task_context& task = co_await get_context();
-    co_await schedule();
+    co_await schedule_awaiter{.m_give_way = false};
     context ctx(service.self(), service.self(), task);
     std::exception_ptr failure;
     std::string type;

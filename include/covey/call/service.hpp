@@ -74,6 +74,8 @@ private:
 
     void serving_changed(int change) noexcept;
     std::shared_ptr<call_channel> channel_of(const net::link& link) const;
+    template <class Which>
+    std::vector<std::shared_ptr<call_channel>> select(Which which) const;  // with the mutex held; oldest first
     std::shared_ptr<call_channel> find(peer_id peer) const;
     void add_load(peer_id peer, int change);
 
@@ -86,10 +88,15 @@ private:
 
     mutable std::mutex m_mutex;
     bool m_closed = false;
-    std::map<const net::link*, std::shared_ptr<call_channel>> m_channels;  // bounded by the link table's links_max
+    struct numbered_channel {
+        std::uint64_t number;
+        std::shared_ptr<call_channel> channel;
+    };
+    std::map<const net::link*, numbered_channel> m_channels;  // bounded by the link table's links_max
+    std::uint64_t m_channels_ever = 0;
     std::size_t m_serving = 0;
     std::condition_variable m_none_served;
-    std::map<peer_id, int> m_load;                                         // bounded by calls in flight
+    std::map<peer_id, int> m_load;  // bounded by calls in flight
 };
 
 class call_service::connect_awaiter {

@@ -48,6 +48,8 @@ public:
     /// Resumes `work` soon, on a thread of this scheduler and never inside this call. Whatever starts with a resume
     /// pointer, as coroutine frames do, can be scheduled (see task/work.hpp).
     virtual void post(std::coroutine_handle<> work) noexcept = 0;
+    /// The same, but after everything that is waiting now: for giving way. `post` may prefer what is newest.
+    virtual void post_last(std::coroutine_handle<> work) noexcept { post(work); }
 
     virtual time_point now() const noexcept = 0;
 

@@ -444,6 +444,7 @@ COVEY_INLINE void peer::leave() {
     std::unique_lock lock(left->mutex);
     left->condition.wait_for(lock, std::chrono::seconds(5), [&] { return left->done; });
     lock.unlock();
+    m_state->calls->close("this peer has left");
     m_state->links->close_all("the peer has left");
     close();
 }

@@ -37,8 +37,8 @@ struct link_table_statistics {
     std::vector<std::pair<errc, std::uint64_t>> rejections;  ///< connections that never came up, by reason; either side's
 };
 
-/// Thread-safe. The environment and the events must outlive the table; the environment must also outlive the last link, that
-/// is, the moment when its sockets have let go of their handlers.
+/// Thread-safe. The environment and the events must outlive the table. The environment must also outlive the last link, that
+/// is, the moment when its sockets have let go of their handlers: with an asio_environment, destroy the pool before it.
 class link_table {
 public:
     using connected = unique_function<void(std::shared_ptr<link>, std::error_code, std::string)>;

@@ -29,6 +29,7 @@ public:
     pool& operator=(const pool&) = delete;
 
     void post(std::coroutine_handle<> work) noexcept override;
+    void post_last(std::coroutine_handle<> work) noexcept override;
     time_point now() const noexcept override;
     void arm(timer& t, time_point when) override;
     bool cancel(timer& t) noexcept override;

@@ -16,6 +16,7 @@ namespace detail {
 }
 
 struct schedule_awaiter {
+    bool m_give_way = true;  // false: only to get off this thread's stack
     const task_context* m_context = nullptr;
 
     bool await_ready() const noexcept { return false; }
@@ -23,7 +24,11 @@ struct schedule_awaiter {
     COVEY_NOINLINE void await_suspend(std::coroutine_handle<Promise> self) {
         m_context = &context_of(self);
         if (m_context->scheduler == nullptr) throw_no_scheduler("schedule()");
-        m_context->scheduler->post(self);
+        if (m_give_way) {
+            m_context->scheduler->post_last(self);
+        } else {
+            m_context->scheduler->post(self);
+        }
     }
     void await_resume() const {
         m_context->enter();

@@ -21,6 +21,7 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
+#include <deque>
 #include <exception>
 #include <mutex>
 #include <optional>
@@ -29,6 +30,7 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <poll.h>
@@ -182,77 +184,88 @@ std::string describe(std::string line, const std::vector<covey::member>& members
     return line;
 }
 
-/// The lines of standard input, until it ends or `done` is set.
+/// Reads the lines of standard input on a thread of its own, which never needs the peer's threads.
 class line_reader {
 public:
-    explicit line_reader(const std::atomic<bool>& done) : m_done(done) {}
+    line_reader() : m_thread([this] { read_all(); }) {}
+    ~line_reader() {
+        m_stop = true;
+        m_thread.join();
+    }
+    line_reader(const line_reader&) = delete;
+    line_reader& operator=(const line_reader&) = delete;
 
+    /// A line that has come, if one has.
     std::optional<std::string> next() {
-        for (;;) {
-            if (const std::size_t end = m_text.find('\n'); end != std::string::npos) {
-                std::string line = m_text.substr(0, end);
-                m_text.erase(0, end + 1);
-                return line;
-            }
-            pollfd input{STDIN_FILENO, POLLIN, 0};
-            while (!m_done && poll(&input, 1, 20) == 0) {
-            }
-            char bytes[4096];
-            const ssize_t n = m_done ? 0 : read(STDIN_FILENO, bytes, sizeof bytes);
-            if (n <= 0) return {};
-            m_text.append(bytes, static_cast<std::size_t>(n));
-        }
+        const std::lock_guard lock(m_mutex);
+        if (m_lines.empty()) return {};
+        std::string line = std::move(m_lines.front());
+        m_lines.pop_front();
+        return line;
+    }
+    /// No line will come any more.
+    bool ended() {
+        const std::lock_guard lock(m_mutex);
+        return m_ended && m_lines.empty();
     }
 
 private:
-    const std::atomic<bool>& m_done;
-    std::string m_text;
+    void read_all() {
+        std::string text;
+        while (!m_stop) {
+            pollfd input{STDIN_FILENO, POLLIN, 0};
+            if (poll(&input, 1, 10) == 0) continue;
+            char bytes[4096];
+            const ssize_t n = read(STDIN_FILENO, bytes, sizeof bytes);
+            if (n <= 0) break;
+            text.append(bytes, static_cast<std::size_t>(n));
+            const std::lock_guard lock(m_mutex);
+            for (std::size_t end; (end = text.find('\n')) != std::string::npos; text.erase(0, end + 1))
+                m_lines.push_back(text.substr(0, end));
+        }
+        const std::lock_guard lock(m_mutex);
+        m_ended = true;
+    }
+
+    std::mutex m_mutex;
+    std::deque<std::string> m_lines;
+    bool m_ended = false;
+    std::atomic<bool> m_stop{false};
+    std::thread m_thread;
 };
 
-covey::task<void> join(covey::scope& s) { co_await s.join(); }
-
-/// Reads and obeys until the input ends or "exit"; gives the exit code. Blocks, so it has a thread of its own. What is still
-/// running at the end is asked to stop and waited for.
-int obey(covey::peer& self, const std::atomic<bool>& done) {
-    answer("ready " + covey::to_string(self.id()) + " " + covey::to_string(self.address()) + " " + std::to_string(getpid()));
-    covey::scope running(self.root_context());
-    line_reader input(done);
-    int code = 0;
-    while (const std::optional<std::string> line = input.next()) {
-        request r = parse(*line);
-        if (r.verb == "exit") {
-            code = std::stoi(r.tag);
-            break;
-        }
-        if (r.verb == "members") {
-            answer(describe("members", self.members()));
-        } else if (r.verb == "mesh") {
-            answer(describe("mesh", self.mesh_members()));
-        } else {
-            running.spawn(handle(self, std::move(r)));
-        }
-    }
-    running.request_stop();
-    self.run(join(running));
-    return code;
-}
-
+/// Obeys until the input ends or "exit"; gives the exit code. What is still running then is stopped.
 covey::task<int> run(covey::peer& self) {
-    std::atomic<bool> stop{false};
-    std::atomic<bool> ended{false};
+    line_reader input;
+    covey::scope running;
     int code = 0;
-    std::thread reader([&] {
-        code = obey(self, stop);
-        ended = true;
-    });
     bool stopped = false;
+    answer("ready " + covey::to_string(self.id()) + " " + covey::to_string(self.address()) + " " + std::to_string(getpid()));
     try {
-        while (!ended) co_await covey::schedule_after(milliseconds(2));
+        while (!input.ended()) {
+            const std::optional<std::string> line = input.next();
+            if (!line) {
+                co_await covey::schedule_after(milliseconds(1));
+                continue;
+            }
+            request r = parse(*line);
+            if (r.verb == "exit") {
+                code = std::stoi(r.tag);
+                break;
+            }
+            if (r.verb == "members") {
+                answer(describe("members", self.members()));
+            } else if (r.verb == "mesh") {
+                answer(describe("mesh", self.mesh_members()));
+            } else {
+                running.spawn(handle(self, std::move(r)));
+            }
+        }
     } catch (const covey::stopped&) {
         stopped = true;
     }
-    stop = true;
-    reader.join();
+    running.request_stop();
+    co_await running.join();
     if (stopped) throw covey::stopped{};
     co_return code;
 }
@@ -260,8 +273,7 @@ covey::task<int> run(covey::peer& self) {
 int run_embedded() {
     try {
         covey::peer self(covey::peer_config::from_environment());
-        const std::atomic<bool> never{false};
-        const int code = obey(self, never);
+        const int code = self.run(run(self));
         self.leave();
         return code;
     } catch (const std::exception& e) {

@@ -67,6 +67,7 @@ private:
     /// Takes a call out; true for exactly one caller, who then completes it. Tells the other side if it was sent.
     bool claim(outgoing_call& call, bool tell_other_side);
     void send(outgoing_call& call, std::uint32_t index, std::uint32_t generation);
+    void not_sent(outgoing_call& call, std::uint32_t index, std::exception_ptr why);
     void release(std::uint32_t index) noexcept;  // with the mutex held
     void unlink(outgoing_call& call) noexcept;  // with the mutex held
     [[noreturn]] void rethrow_failure(const function_entry& function, bytes_view body) const;

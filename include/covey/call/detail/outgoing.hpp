@@ -47,6 +47,7 @@ private:
 
     static void fired(timer& t) noexcept;
     void complete() noexcept;
+    [[noreturn]] void throw_timed_out() const;
     void fail(std::exception_ptr why) noexcept { m_failure = std::move(why); }
     void arrive(int n) noexcept {
         scheduler* const resume_on = m_context->scheduler;

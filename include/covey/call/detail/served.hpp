@@ -27,7 +27,7 @@ public:
     auto begin() noexcept {
         m_stage = stage::running;
         m_arguments = {};
-        return schedule();
+        return detail::schedule_awaiter{.m_give_way = false};
     }
     /// The function has returned: what goes wrong from here on is not its fault.
     void ran() noexcept { m_stage = stage::answering; }

@@ -42,13 +42,20 @@ COVEY_INLINE void outgoing_call::complete() noexcept {
 COVEY_INLINE void outgoing_call::fired(timer& t) noexcept {
     auto& self = static_cast<outgoing_call&>(t);
     if (self.m_channel->claim(self, true)) {
-        const net::link& link = self.m_channel->link();
-        self.fail(std::make_exception_ptr(error(errc::timed_out, "no reply from " + link.description() + " to " + self.m_function.readable_name() + " within the deadline",
-                                                link.peer())));
+        try {
+            self.throw_timed_out();
+        } catch (...) {
+            self.fail(std::current_exception());
+        }
         self.arrive(2);
     } else {
         self.arrive(1);
     }
+}
+
+COVEY_INLINE void outgoing_call::throw_timed_out() const {
+    const net::link& link = m_channel->link();
+    throw error(errc::timed_out, "no reply from " + link.description() + " to " + m_function.readable_name() + " within the deadline", link.peer());
 }
 
 COVEY_INLINE void outgoing_call::on_stop::operator()() const noexcept {
@@ -192,15 +199,24 @@ COVEY_INLINE void call_channel::send(outgoing_call& call, std::uint32_t index, s
                 call.encode(out);
             });
         }
+    } catch (const std::exception& e) {
+        std::exception_ptr why = std::current_exception();
+        // A link that ends meanwhile has its own reason, but here it counts that the call was not sent.
+        if (!m_link->is_up()) why = std::make_exception_ptr(error(errc::unreachable, e.what(), m_link->peer()));
+        not_sent(call, index, std::move(why));
     } catch (...) {
-        {
-            const std::lock_guard lock(m_mutex);
-            release(index);
-            if (std::exchange(call.m_phase, outgoing_call::phase::done) == outgoing_call::phase::done) return;
-        }
-        call.fail(std::current_exception());
-        call.complete();
+        not_sent(call, index, std::current_exception());
     }
+}
+
+COVEY_INLINE void call_channel::not_sent(outgoing_call& call, std::uint32_t index, std::exception_ptr why) {
+    {
+        const std::lock_guard lock(m_mutex);
+        release(index);
+        if (std::exchange(call.m_phase, outgoing_call::phase::done) == outgoing_call::phase::done) return;
+    }
+    call.fail(std::move(why));
+    call.complete();
 }
 
 COVEY_INLINE void call_channel::drain::run(work_item* self) {
@@ -227,7 +243,11 @@ COVEY_INLINE void call_channel::on_answer(const wire::frame_header& h, bytes_vie
     }
     if (call != nullptr) {
         try {
-            if (h.kind == wire::frame_kind::failure) rethrow_failure(call->m_function, body);
+            if (h.kind == wire::frame_kind::failure) {
+                // Over there the same deadline ends what the function awaits; that answer and our timer race.
+                if (call->m_deadline != never && m_scheduler.now() >= call->m_deadline) call->throw_timed_out();
+                rethrow_failure(call->m_function, body);
+            }
             call->deliver(body);
         } catch (...) {
             call->fail(std::current_exception());
@@ -245,7 +265,8 @@ COVEY_INLINE void call_channel::rethrow_failure(const function_entry& function, 
     std::string text(in.text(64 * 1024));
     if (kind == failure_kind::exception) throw remote_error(std::move(type), std::move(text), m_link->peer());
     if (kind == failure_kind::stopped) {
-        throw error(errc::shut_down, m_link->description() + " stopped " + function.readable_name() + " before it had a result", m_link->peer());
+        throw error(errc::peer_lost, m_link->description() + " is shutting down and stopped " + function.readable_name() + " before it had a result",
+                    m_link->peer());
     }
     // The other side's text begins with what its code means; so does ours.
     const std::string prefix = make_error_code(code).message() + ": ";
@@ -324,6 +345,7 @@ COVEY_INLINE void call_channel::on_call(const wire::frame_header& h, bytes_view 
     auto call = std::make_shared<served_call>(shared_from_this(), h, body, context, m_service.self());
     {
         const std::lock_guard lock(m_mutex);
+        if (m_closed) return;  // nobody would ask it to stop
         if (h.slot >= m_credit_given || (h.slot < m_serving.size() && m_serving[h.slot] != nullptr)) {
             throw error(errc::protocol_error, "a call in slot " + std::to_string(h.slot) + ", which is " +
                                                   (h.slot >= m_credit_given ? "beyond the " + std::to_string(m_credit_given) + " granted" : "in use"));

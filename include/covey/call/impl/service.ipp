@@ -14,7 +14,7 @@ COVEY_INLINE call_service::call_service(environment& env, net::link_table& links
 COVEY_INLINE void call_service::on_link_up(const std::shared_ptr<net::link>& link) {
     auto channel = std::make_shared<call_channel>(*this, m_env, link, m_credit_given);
     const std::lock_guard lock(m_mutex);
-    m_channels.emplace(link.get(), std::move(channel));
+    m_channels.emplace(link.get(), numbered_channel{m_channels_ever++, std::move(channel)});
 }
 
 COVEY_INLINE void call_service::on_frame(net::link& link, const wire::frame_header& h, bytes_view body) {
@@ -35,19 +35,32 @@ COVEY_INLINE void call_service::on_link_down(const std::shared_ptr<net::link>& l
         const std::lock_guard lock(m_mutex);
         const auto at = m_channels.find(link.get());
         if (at == m_channels.end()) return;
-        channel = std::move(at->second);
+        channel = std::move(at->second.channel);
         m_channels.erase(at);
+        // The other side's goodbye: our own end has closed the channels before.
+        if (why == errc::shut_down && !m_closed) why = errc::peer_lost;
     }
     channel->close(why, text);
+}
+
+/// In an order that does not depend on where links lie in memory.
+template <class Which>
+std::vector<std::shared_ptr<call_channel>> call_service::select(Which which) const {
+    std::vector<numbered_channel> found;
+    for (const auto& [link, numbered] : m_channels) {
+        if (which(*link)) found.push_back(numbered);
+    }
+    std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.number < b.number; });
+    std::vector<std::shared_ptr<call_channel>> channels;
+    for (auto& numbered : found) channels.push_back(std::move(numbered.channel));
+    return channels;
 }
 
 COVEY_INLINE void call_service::on_peer_lost(peer_id peer, const std::string& text) {
     std::vector<std::shared_ptr<call_channel>> lost;
     {
         const std::lock_guard lock(m_mutex);
-        for (const auto& [link, channel] : m_channels) {
-            if (link->peer() == peer) lost.push_back(channel);
-        }
+        lost = select([peer](const net::link& link) { return link.peer() == peer; });
     }
     for (const auto& channel : lost) channel->close(errc::peer_lost, text);
 }
@@ -57,7 +70,7 @@ COVEY_INLINE void call_service::close(const std::string& text) {
     {
         const std::lock_guard lock(m_mutex);
         m_closed = true;
-        for (const auto& [link, channel] : m_channels) all.push_back(channel);
+        all = select([](const net::link&) { return true; });
     }
     for (const auto& channel : all) channel->close(errc::shut_down, text);
 }
@@ -76,7 +89,7 @@ COVEY_INLINE void call_service::serving_changed(int change) noexcept {
 COVEY_INLINE std::shared_ptr<call_channel> call_service::channel_of(const net::link& link) const {
     const std::lock_guard lock(m_mutex);
     const auto at = m_channels.find(&link);
-    return at != m_channels.end() ? at->second : nullptr;
+    return at != m_channels.end() ? at->second.channel : nullptr;
 }
 
 COVEY_INLINE std::shared_ptr<call_channel> call_service::find(peer_id peer) const {

@@ -121,7 +121,8 @@ COVEY_INLINE std::optional<member> machine::find(peer_id id) const {
     return std::nullopt;
 }
 
-COVEY_INLINE void machine::send_packet(const endpoint& to, const control& request, std::span<const claim> first, std::size_t budget) {
+COVEY_INLINE void machine::send_packet(const endpoint& to, const control& request, std::span<const claim> first, std::size_t budget,
+                                       gossip extra) {
     byte_buffer bytes;
     write_packet_front(bytes, header(), request);
     byte_writer w(bytes);
@@ -133,7 +134,8 @@ COVEY_INLINE void machine::send_packet(const endpoint& to, const control& reques
             break;
         }
     }
-    if (bytes.size() < budget && !is_observer()) m_broadcasts.fill(bytes, budget - bytes.size(), sends_max());
+    // News is sent a limited number of times: none of them is spent on the dead.
+    if (extra == gossip::fill_in && bytes.size() < budget && !is_observer()) m_broadcasts.fill(bytes, budget - bytes.size(), sends_max());
     emit(send_datagram{to, std::move(bytes)});
 }
 
@@ -153,7 +155,7 @@ COVEY_INLINE void machine::send_ping(time_point now, open_ping::purpose why, con
         send_packet(target.address(), ping, {}, packet_budget());
     } else {
         const claim told = claim_about(target);
-        send_packet(target.address(), ping, {&told, 1}, packet_budget());
+        send_packet(target.address(), ping, {&told, 1}, packet_budget(), target.is_live() ? gossip::fill_in : gossip::leave_out);
     }
 }
 

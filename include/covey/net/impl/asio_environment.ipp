@@ -42,7 +42,13 @@ endpoint from_asio(const AsioEndpoint& e) {
     return result;
 }
 
-[[noreturn]] inline void throw_bind_error(const std::error_code& why, const endpoint& local) {
+/// As std::errc can be compared with: Asio's own category of system errors cannot.
+inline std::error_code to_standard(const std::error_code& why) noexcept {
+    return why.category() == asio::system_category() ? std::error_code(why.value(), std::generic_category()) : why;
+}
+
+[[noreturn]] inline void throw_bind_error(const std::error_code& asio_error, const endpoint& local) {
+    const std::error_code why = to_standard(asio_error);
     const std::string where = to_string(local);
     if (why == std::errc::address_in_use) {
         throw error(errc::address_in_use, where + " is used by another process; choose another port, or 0 for any free one");
@@ -183,7 +189,7 @@ private:
         m_socket.async_read_some(asio::buffer(into.data(), into.size()), [self = shared_from_this()](const std::error_code& why, std::size_t n) {
             self->m_pool.on_event();
             if (why) {
-                self->finish(why == asio::error::eof || why == asio::error::operation_aborted ? std::error_code{} : why);
+                self->finish(why == asio::error::eof || why == asio::error::operation_aborted ? std::error_code{} : to_standard(why));
             } else {
                 self->m_handler->on_read(n);
                 self->read();
@@ -348,7 +354,7 @@ private:
         }
         m_pool.remove_io();
         if (why) {
-            m_done(nullptr, why);
+            m_done(nullptr, to_standard(why));
         } else {
             m_done(std::make_unique<asio_stream_socket>(std::make_shared<asio_stream>(m_pool, std::move(m_socket))), {});
         }

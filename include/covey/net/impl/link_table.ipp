@@ -80,7 +80,7 @@ COVEY_INLINE void link_table::core::reject(errc why, endpoint from, const std::s
         }
         m_logged[key] = after(now, log_interval);
     }
-    m_env.log(log_level::warning, "connection refused: " + text);
+    m_env.log(log_level::warning, "incoming connection dropped: " + text);
 }
 
 // ---- links that exist

@@ -36,6 +36,15 @@ inline std::uint64_t entropy() noexcept {
     return seed;
 }
 
+/// A clock that costs a few nanoseconds and says about how much time has passed.
+inline std::uint64_t cycle_count() noexcept {
+#if defined(__x86_64__)
+    return __builtin_ia32_rdtsc();
+#else
+    return static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
+#endif
+}
+
 struct pool_worker {
     explicit pool_worker(unsigned i) : index(i), random(entropy()) {}
 
@@ -48,6 +57,7 @@ struct pool_worker {
     bool in_reactor = false;
     bool has_baton = false;
     unsigned tick = 0;
+    std::uint64_t polled_at = 0;  // cycles
     std::thread thread;
 };
 
@@ -76,11 +86,15 @@ struct pool::state {
             }
             self->deque.push(work);
         } else {
-            const std::lock_guard lock(injection_mutex);
-            injection.push_back(work);
-            injected.store(injection.size(), std::memory_order_relaxed);
+            inject(work);
         }
         wake_one();
+    }
+
+    void inject(std::coroutine_handle<> work) noexcept {
+        const std::lock_guard lock(injection_mutex);
+        injection.push_back(work);
+        injected.store(injection.size(), std::memory_order_relaxed);
     }
 
     std::coroutine_handle<> take_injected() noexcept {
@@ -179,7 +193,9 @@ struct pool::state {
         if (wait) {
             io.run_one();
         } else {
-            io.poll_one();
+            // A few at a time: each is short, and what they post can be stolen.
+            for (unsigned n = 0; n < 16 && io.poll_one() != 0; ++n) {
+            }
         }
         self.in_reactor = false;
         if (self.has_baton) release_baton(self);
@@ -217,11 +233,19 @@ struct pool::state {
     }
 
     std::coroutine_handle<> find(worker& self) noexcept {
-        if (++self.tick % fairness_interval == 0) {
-            if (io_users.load(std::memory_order_relaxed) != 0 && !baton.exchange(true, std::memory_order_acquire)) {
-                self.has_baton = true;
-                poll(self, false);
+        const bool turn = ++self.tick % fairness_interval == 0;
+        if (io_users.load(std::memory_order_relaxed) != 0) {
+            // By count for many short resumptions, by time for few long ones.
+            const std::uint64_t now = detail::cycle_count();
+            if (turn || now - self.polled_at > poll_cycles) {
+                self.polled_at = now;
+                if (!baton.exchange(true, std::memory_order_acquire)) {
+                    self.has_baton = true;
+                    poll(self, false);
+                }
             }
+        }
+        if (turn) {
             if (const auto work = take_injected()) return work;
         }
         if (const auto work = std::exchange(self.next, nullptr)) return work;
@@ -277,6 +301,7 @@ struct pool::state {
     }
 
     static constexpr unsigned fairness_interval = 61;
+    static constexpr std::uint64_t poll_cycles = 1'000'000;  // a third of a millisecond to a whole one
 
     asio::io_context io;
     asio::executor_work_guard<asio::io_context::executor_type> io_stays{io.get_executor()};  // run_one waits, also for nothing
@@ -327,6 +352,10 @@ COVEY_INLINE pool::~pool() {
 }
 
 COVEY_INLINE void pool::post(std::coroutine_handle<> work) noexcept { m_state->post(work); }
+COVEY_INLINE void pool::post_last(std::coroutine_handle<> work) noexcept {
+    m_state->inject(work);
+    m_state->wake_one();
+}
 COVEY_INLINE time_point pool::now() const noexcept { return time_point(std::chrono::steady_clock::now().time_since_epoch()); }
 COVEY_INLINE void pool::arm(timer& t, time_point when) { m_state->arm(t, when); }
 COVEY_INLINE bool pool::cancel(timer& t) noexcept { return m_state->cancel(t); }
