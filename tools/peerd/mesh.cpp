@@ -1,6 +1,8 @@
 #include <peerd/mesh.hpp>
 
 #include <covey/covey.hpp>
+#include <covey/net/asio_environment.hpp>
+#include <covey/sched/pool.hpp>
 
 #include <nlohmann/json.hpp>
 

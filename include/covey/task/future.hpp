@@ -31,6 +31,7 @@ public:
         return m_phase.compare_exchange_strong(expected, phase::waited, std::memory_order_acq_rel);
     }
     void finish() noexcept {
+        m_stop.leave_parent();  // the future may outlive the scope that the parent belongs to
         if (m_phase.exchange(phase::ready, std::memory_order_acq_rel) == phase::waited) m_resume_on->post(m_waiter);
     }
 
@@ -50,7 +51,7 @@ private:
 }  // namespace detail
 
 /// Movable, storable, awaitable once: `int y = co_await std::move(fut)`. Destroying one that was not awaited asks its task
-/// to stop; the task's scope still waits for it.
+/// to stop; the task's scope still waits for it. So does a stop of the coroutine that awaits it.
 template <class T>
 class [[nodiscard("destroying a future cancels its task")]] future {
 public:
@@ -73,20 +74,28 @@ public:
     }
 
     struct awaiter {
+        struct on_stop {
+            detail::future_state<T>* state;
+            void operator()() const noexcept { state->request_stop(); }
+        };
+
         std::shared_ptr<detail::future_state<T>> m_state;
         const task_context* m_context = nullptr;
+        std::optional<stop_callback<on_stop>> m_on_stop{};
 
         bool await_ready() const {
             if (!m_state) throw error(errc::bad_argument, "this future is empty or was awaited before");
             return m_state->is_ready();
         }
         template <class Promise>
-        bool await_suspend(std::coroutine_handle<Promise> self) {
+        COVEY_NOINLINE bool await_suspend(std::coroutine_handle<Promise> self) {
             m_context = &detail::context_of(self);
             if (m_context->scheduler == nullptr) throw error(errc::no_peer, "awaiting a future needs a scheduler");
+            if (m_context->stop.stop_possible()) m_on_stop.emplace(m_context->stop, on_stop{m_state.get()});
             return m_state->wait(self, m_context->scheduler);
         }
         T await_resume() {
+            m_on_stop.reset();
             if (m_context != nullptr) m_context->enter();
             if (m_state->failure) std::rethrow_exception(m_state->failure);
             if constexpr (!std::is_void_v<T>) return std::move(*m_state->value);

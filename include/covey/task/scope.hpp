@@ -70,7 +70,7 @@ private:
 
         void done() noexcept {
             // The last to leave finds join() waiting, which keeps this state alive; the others touch nothing any more.
-            if (left.fetch_sub(1, std::memory_order_acq_rel) == 1) context.scheduler->post(joiner);
+            if (left.fetch_sub(1, std::memory_order_acq_rel) == 1) join_on->post(joiner);
         }
         void failed(std::exception_ptr e) noexcept {
             {
@@ -84,6 +84,7 @@ private:
         task_context context;
         std::atomic<std::size_t> left{1};  // tasks, and one for join() still to come
         std::coroutine_handle<> joiner;
+        covey::scheduler* join_on = nullptr;  // the joiner's own, which need not be that of the tasks
         std::mutex mutex;
         std::exception_ptr first_failure;
     };
@@ -144,6 +145,7 @@ private:
         COVEY_NOINLINE bool await_suspend(std::coroutine_handle<Promise> self) noexcept {
             m_parent = &detail::context_of(self);
             m_state->joiner = self;
+            m_state->join_on = m_parent->scheduler != nullptr ? m_parent->scheduler : m_state->context.scheduler;
             return m_state->left.fetch_sub(1, std::memory_order_acq_rel) != 1;
         }
         void await_resume() const {

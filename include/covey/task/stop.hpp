@@ -77,6 +77,12 @@ public:
     stop_source& operator=(const stop_source&) = delete;
 
     stop_token get_token() noexcept { return stop_token(this); }
+    /// Follows the parent no more, which may then be destroyed first. Only after the last use of this source's tokens;
+    /// `request_stop` may run beside it.
+    void leave_parent() noexcept {
+        m_link.reset();
+        m_parent = {};
+    }
     bool stop_requested() const noexcept { return m_requested.load(std::memory_order_acquire) || m_parent.stop_requested(); }
 
     /// Runs the callbacks on this thread; true for the first request only.
