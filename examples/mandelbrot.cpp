@@ -202,8 +202,8 @@ covey::task<void> draw(covey::peer& self, const options& o) {
         progress bar(tiles.size(), "");
         std::atomic<std::size_t> done{0};
         auto work = covey::map(tiles, compute, {.retries = 10, .done = &done});
-        auto first = co_await covey::when_any(std::move(work), bar.follow(done));
-        computed = std::get<0>(std::move(first));
+        auto first = co_await covey::when_any(bar.follow(done), std::move(work));
+        computed = std::get<1>(std::move(first));
     }
     legend peers;
     write_ppm(o, paint(o, tiles, computed, peers));

@@ -220,8 +220,8 @@ covey::task<void> count_together(covey::peer& self, const options& o) {
         progress bar(total, o.progress_file);
         std::atomic<std::size_t> done{0};
         auto work = covey::map(std::move(batches), count_batch, {.retries = 10, .done = &done});
-        auto first = co_await covey::when_any(std::move(work), bar.follow(done));
-        tallies = std::get<0>(std::move(first));
+        auto first = co_await covey::when_any(bar.follow(done), std::move(work));
+        tallies = std::get<1>(std::move(first));
         bar.show(total);
     }
     for (tally& t : tallies) all.add(std::move(t));

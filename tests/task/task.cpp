@@ -119,8 +119,7 @@ task<std::size_t> loop_of_failures(std::size_t n) {
 
 /// How far the stack of this thread has grown below `from`, at the deepest of a chain.
 [[gnu::noinline]] std::uintptr_t stack_position() noexcept {
-    volatile char here = 0;
-    return reinterpret_cast<std::uintptr_t>(const_cast<char*>(&here));
+    return reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
 }
 task<std::pair<std::uintptr_t, std::uintptr_t>> extent(int depth) {
     const std::uintptr_t mine = stack_position();

@@ -233,20 +233,23 @@ struct pool::state {
     }
 
     std::coroutine_handle<> find(worker& self) noexcept {
-        const bool turn = ++self.tick % fairness_interval == 0;
+        // Newest first is fast but not fair: now and then what has waited longest is looked at before, by count for many
+        // short resumptions, by time for few long ones.
+        bool fair = ++self.tick % fairness_interval == 0;
         if (io_users.load(std::memory_order_relaxed) != 0) {
-            // By count for many short resumptions, by time for few long ones.
             const std::uint64_t now = detail::cycle_count();
-            if (turn || now - self.polled_at > poll_cycles) {
+            if (fair || now - self.polled_at > poll_cycles) {
                 self.polled_at = now;
+                fair = true;
                 if (!baton.exchange(true, std::memory_order_acquire)) {
                     self.has_baton = true;
                     poll(self, false);
                 }
             }
         }
-        if (turn) {
+        if (fair) {
             if (const auto work = take_injected()) return work;
+            if (const auto work = self.deque.steal()) return work;
         }
         if (const auto work = std::exchange(self.next, nullptr)) return work;
         if (const auto work = self.deque.pop()) return work;
