@@ -1,6 +1,6 @@
 #include <covey/call/expose.hpp>
 
-#include <covey/call/remote.hpp>
+#include <covey/peer.hpp>
 
 #include <catch2/catch.hpp>
 

@@ -1,6 +1,8 @@
 // map(): order, bounds, retries, errors.
 #include <covey/call/map.hpp>
 
+#include <covey/sched/pool.hpp>
+
 #include <call/support.hpp>
 
 #include <atomic>

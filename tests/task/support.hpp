@@ -83,6 +83,7 @@ bool throws_code(covey::errc code, F&& f) {
 class step_scheduler final : public covey::scheduler {
 public:
     void post(std::coroutine_handle<> work) noexcept override { m_queue.push_back(work); }
+    void post_last(std::coroutine_handle<> work) noexcept override { m_queue.push_back(work); }
     covey::time_point now() const noexcept override { return m_now; }
     void arm(covey::timer& t, covey::time_point when) override { m_timers.push(t, when); }
     bool cancel(covey::timer& t) noexcept override { return m_timers.remove(t); }

@@ -68,7 +68,15 @@ struct basic_signature {
             stored);
     }
     template <class... Args>
-    static constexpr bool accepts = sizeof...(Args) == sizeof...(Ps) && (std::is_convertible_v<Args, std::decay_t<Ps>> && ...);
+    static constexpr bool converts() {
+        if constexpr (sizeof...(Args) == sizeof...(Ps)) {
+            return (std::is_convertible_v<Args, std::decay_t<Ps>> && ...);
+        } else {
+            return false;
+        }
+    }
+    template <class... Args>
+    static constexpr bool accepts = converts<Args...>();
 };
 
 template <class R, class... Ps>
