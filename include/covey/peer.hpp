@@ -73,8 +73,13 @@ public:
     std::vector<member> members() const;
     /// All live members of the mesh, whatever they run.
     std::vector<member> mesh_members() const;
+    /// Completes when a seed has answered, or at once when there are none. Throws errc::auth_failed or errc::wrong_cluster as
+    /// soon as a seed refuses this peer for that, errc::unreachable when none has answered after `limit`.
+    task<void> wait_until_joined(duration limit);
     /// Completes when `members()` has n of them. Throws errc::timed_out after `limit`, saying how many there were.
     task<void> wait_for_members(std::size_t n, duration limit);
+    /// The peer in the role of the main one, of this program, that was seen last: none yet, there, or gone.
+    std::optional<peer_id> main_peer() const;
     /// A member in any state, dead and left ones included as long as they are remembered.
     std::optional<member> find(peer_id id) const;
     /// Changes of the membership so far. Look at it, then at the members, then await `next_change`: none is missed.

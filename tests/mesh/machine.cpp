@@ -138,6 +138,80 @@ TEST_CASE("lost packets kill nobody") {
     REQUIRE(net.within(30s, [&] { return net.everywhere(1, member_state::dead); }));
 }
 
+TEST_CASE("who missed a refutation hears it from those that did not, in time") {
+    const auto seed = static_cast<std::uint64_t>(GENERATE(range(1, 21)));
+    network net(seed, mesh::profile::lan());
+    net.add_many(10);
+    REQUIRE(net.within(20s, [&] { return net.converged(); }));
+    net.run_for(10s);
+    const std::size_t subject = 7, straggler = 3;
+    // Everybody but the straggler comes to suspect it and hears that it cleared itself.
+    net.nodes[straggler]->side = 1;
+    net[5].report_connection_refused(net.now, net.id(subject));
+    net.settle(5);
+    net.run_for(200ms);
+    net.nodes[straggler]->side = 0;
+    REQUIRE(net[subject].self().incarnation > 0);
+    REQUIRE(net[straggler].find(net.id(subject))->incarnation() == 0);
+    // The straggler comes to suspect it now, by itself, and for some reason nothing passes between the two.
+    net.cut = {{straggler, subject}};
+    net[straggler].report_connection_refused(net.now, net.id(subject));
+    net.settle(straggler);
+    CHECK(net[straggler].find(net.id(subject))->state() == member_state::suspect);
+    net.loss = 0.15;
+    REQUIRE(net.within(1s, [&] { return net[straggler].find(net.id(subject))->state() == member_state::alive; }));
+    CHECK(net[straggler].find(net.id(subject))->incarnation() == net[subject].self().incarnation);
+    net.run_for(5s);
+    CHECK(false_deaths(net) == 0);
+}
+
+TEST_CASE("old doubts are answered with what is known since, once and to members only") {
+    network net(21);
+    net.add_many(4);
+    REQUIRE(net.within(10s, [&] { return net.converged(); }));
+    net[1].report_connection_refused(net.now, net.id(2));
+    net.settle(1);
+    net.run_for(5s);
+    REQUIRE(net[0].find(net.id(2))->incarnation() > 0);
+    const auto doubt = [&](std::size_t sender, std::size_t subject) {
+        member_info old = net[subject].self();
+        old.incarnation = 0;
+        byte_buffer bytes;
+        mesh::write_packet_front(bytes, {net.cluster, net.id(sender), 1}, {});
+        byte_writer w(bytes);
+        mesh::claim{member(old, member_state::suspect), net.id(sender)}.write(w);
+        return bytes;
+    };
+    // What node 0 answers to such gossip, by the receiver's address.
+    const auto answers = [&](const byte_buffer& gossip, const endpoint& from) {
+        std::vector<mesh::send_datagram> sent;
+        net[0].on_datagram(net.now, from, gossip);
+        while (auto o = net[0].next_output()) {
+            if (auto* d = std::get_if<mesh::send_datagram>(&*o)) sent.push_back(std::move(*d));
+        }
+        return sent;
+    };
+    const endpoint member_address = net[3].self().address;
+    const auto sent = answers(doubt(3, 2), member_address);
+    REQUIRE(sent.size() == 1);
+    CHECK(sent[0].to == member_address);
+    const auto said = mesh::decode_packet(sent[0].bytes, net.cluster);
+    REQUIRE(said.why == mesh::rejection::count_);
+    CHECK(said.value.request.kind == mesh::control_kind::none);
+    REQUIRE(said.value.claims.size() == 1);
+    CHECK(said.value.claims[0].subject == *net[0].find(net.id(2)));
+    // The answer holds no doubts, so that two peers never answer each other's answers.
+    CHECK(answers(sent[0].bytes, member_address).empty());
+    CHECK(answers(doubt(3, 2), endpoint::v4(127, 0, 0, 1, 6000)).empty());
+    // Doubts about ourselves are answered to who brings them, before the gossip goes round.
+    const auto own = answers(doubt(3, 0), member_address);
+    REQUIRE(own.size() == 1);
+    const auto own_word = mesh::decode_packet(own[0].bytes, net.cluster);
+    REQUIRE(own_word.value.claims.size() == 1);
+    CHECK(own_word.value.claims[0].subject.info() == net[0].self());
+    CHECK(net[0].self().incarnation == 1);
+}
+
 TEST_CASE("who leaves is told everybody and may go") {
     network net(8);
     net.add_many(10);

@@ -39,9 +39,9 @@ TEST_CASE("strong evidence hurries, absence of our own delays, and clearing ends
     suspicions s;
     s.start(time_point{}, {1}, {2}, {3s, 18s, 2, 0s});
     s.start(time_point{}, {2}, {2}, {1s, 18s, 0, 0s});
-    s.hurry({1}, time_point{200ms});
+    s.hurry(time_point{}, {1}, time_point{200ms});
     CHECK(s.next() == time_point{200ms});
-    s.hurry({1}, time_point{5s});
+    s.hurry(time_point{}, {1}, time_point{5s});
     CHECK(s.next() == time_point{200ms});
     s.shift(10s);
     CHECK(s.next() == time_point{10200ms});
@@ -51,17 +51,42 @@ TEST_CASE("strong evidence hurries, absence of our own delays, and clearing ends
     CHECK(s.size() == 1);
 }
 
-TEST_CASE("a suspect has the last word") {
+TEST_CASE("a suspect has the last word, and more than once") {
     suspicions s;
-    s.start(time_point{}, {1}, {2}, {2s, 8s, 1, 500ms});
-    CHECK(s.next() == time_point{7500ms});
+    s.start(time_point{}, {1}, {2}, {2s, 8s, 1, 600ms});
+    CHECK(s.next() == time_point{7400ms});
     CHECK(s.confirm({1}, {3}));
-    CHECK(s.next() == time_point{1500ms});
+    CHECK(s.next() == time_point{1400ms});
     // Late: it still gets the whole time.
     const auto asked = s.take_due(time_point{1800ms});
     REQUIRE(asked);
     CHECK_FALSE(asked->is_final);
-    CHECK(s.next() == time_point{2300ms});
-    CHECK(s.take_due(time_point{2300ms})->is_final);
+    CHECK(asked->accuser == peer_id{2});
+    CHECK_FALSE(s.take_due(time_point{1800ms}));
+    CHECK(s.next() == time_point{2s});
+    CHECK_FALSE(s.take_due(time_point{2s})->is_final);
+    // Late again: what is left of the questions is not asked in one go.
+    CHECK_FALSE(s.take_due(time_point{2350ms})->is_final);
+    CHECK_FALSE(s.take_due(time_point{2350ms}));
+    CHECK(s.next() == time_point{2550ms});
+    CHECK(s.take_due(time_point{2550ms})->is_final);
     CHECK(s.size() == 0);
+}
+
+TEST_CASE("who is hurried is asked all the same") {
+    suspicions s;
+    s.start(time_point{}, {1}, {2}, {4s, 24s, 2, 1s});
+    // The first question is the caller's.
+    s.hurry(time_point{10s}, {1}, time_point{10300ms});
+    CHECK(s.next() == time_point{10100ms});
+    CHECK_FALSE(s.take_due(time_point{10100ms})->is_final);
+    CHECK(s.next() == time_point{10200ms});
+    CHECK_FALSE(s.take_due(time_point{10200ms})->is_final);
+    CHECK(s.next() == time_point{10300ms});
+    CHECK(s.take_due(time_point{10300ms})->is_final);
+    // During the questions too: those that are left fit into the time that is left.
+    s.start(time_point{20s}, {1}, {2}, {4s, 4s, 0, 3s});
+    CHECK_FALSE(s.take_due(time_point{21s})->is_final);
+    s.hurry(time_point{21s}, {1}, time_point{21600ms});
+    CHECK(s.next() == time_point{21200ms});
 }

@@ -41,6 +41,7 @@ public:
     void on_peer_lost(peer_id peer, const std::string& text);
     /// No calls are made or taken any more.
     void close(const std::string& text);
+    bool is_closed() const;
     /// Blocks until no call is being served; false: some were after `limit`. Not for workers.
     bool wait_served(duration limit);
 

@@ -258,6 +258,10 @@ struct peer::state final : net::link_events {
             links->set_epoch(m.epoch());
             if (seal != nullptr) seal->set_epoch(m.epoch());
         }
+        if (m.role() == member_role::main && m.is_live() && m.table_digest() == function_table::instance().digest()) {
+            const std::lock_guard lock(mutex);
+            main_seen = m.id();
+        }
         env.log(log_level::info, "member " + to_string(m.id()) + " (" + m.name() + ") " + std::string(to_string(event.kind)));
         changes.changed();
     }
@@ -274,10 +278,25 @@ struct peer::state final : net::link_events {
                                h.kind = wire::frame_kind::mesh;
                                link->send(h, message.view());
                            } catch (const error& e) {
-                               if (e.code() == errc::auth_failed || e.code() == errc::wrong_cluster) env.log(log_level::error, e.what());
-                               membership->on_stream_failed(to);
+                               if (e.code() == errc::auth_failed || e.code() == errc::wrong_cluster) {
+                                   refused(e);
+                               } else {
+                                   membership->on_stream_failed(to);
+                               }
                            }
                        });
+    }
+
+    /// A seed will not have us: said once, for the key does not become right by trying again.
+    void refused(const error& e) {
+        {
+            const std::lock_guard lock(mutex);
+            if (refusal || membership->has_joined()) return;
+            refusal = e;
+        }
+        // Who awaits the joining is told by an exception.
+        if (!joining_awaited.load(std::memory_order_relaxed)) env.log(log_level::error, e.what());
+        changes.changed();
     }
 
     std::vector<member> select(bool same_program) const {
@@ -316,6 +335,10 @@ struct peer::state final : net::link_events {
     std::atomic<bool> closing{false};
     std::shared_ptr<int> alive = std::make_shared<int>();
     detail::change_list changes;
+    std::atomic<bool> joining_awaited{false};
+    mutable std::mutex mutex;  // guards the next two
+    std::optional<error> refusal;
+    std::optional<peer_id> main_seen;
     std::optional<call_service> calls;
     detail::mesh_seal* seal = nullptr;  // owned by the driver
     std::optional<mesh::driver> membership;
@@ -404,6 +427,40 @@ COVEY_INLINE std::optional<member> peer::find(peer_id id) const { return m_state
 COVEY_INLINE std::uint64_t peer::change_count() const { return m_state->changes.count(); }
 
 COVEY_INLINE task<void> peer::next_change(std::uint64_t seen) { co_await detail::change_list::awaiter(m_state->changes, seen); }
+
+COVEY_INLINE std::optional<peer_id> peer::main_peer() const {
+    const std::lock_guard lock(m_state->mutex);
+    return m_state->main_seen;
+}
+
+COVEY_INLINE task<void> peer::wait_until_joined(duration limit) {
+    m_state->joining_awaited.store(true, std::memory_order_relaxed);
+    const auto joined = [](peer& self) -> task<void> {
+        for (;;) {
+            const std::uint64_t seen = self.change_count();
+            if (self.m_state->membership->has_joined()) co_return;
+            {
+                const std::lock_guard lock(self.m_state->mutex);
+                if (self.m_state->refusal) throw error(*self.m_state->refusal);
+            }
+            co_await self.next_change(seen);
+        }
+    };
+    bool timed_out = false;
+    try {
+        co_await timeout(joined(*this), limit);
+    } catch (const error& e) {
+        if (e.code() != errc::timed_out) throw;
+        timed_out = true;
+    }
+    if (timed_out) {
+        std::string seeds;
+        for (const std::string& seed : m_state->config.join) seeds += (seeds.empty() ? "" : ", ") + seed;
+        throw error(errc::unreachable, "no member of cluster \"" + m_state->config.cluster + "\" answered at " + seeds + " within " +
+                                           std::to_string(std::chrono::duration_cast<std::chrono::seconds>(limit).count()) +
+                                           " s; start one there first, or check the address");
+    }
+}
 
 COVEY_INLINE task<void> peer::wait_for_members(std::size_t n, duration limit) {
     const auto enough = [](peer& self, std::size_t wanted) -> task<void> {

@@ -121,42 +121,44 @@ inline void report_ready(const endpoint& address) {
     unsetenv("COVEY_READY_FD");
 }
 
+inline constexpr duration main_join_limit = std::chrono::seconds(10);
+inline constexpr duration serve_join_limit = std::chrono::hours(24);  // whoever serves may be started first
+
 /// Serves until the main peer of the job has gone: 0 if it left, 1 if it was lost. A main peer that was declared dead has five
 /// seconds to show that it is not.
 inline task<int> serve_job(peer& self) {
-    const auto wait_for_main = [](peer& p) -> task<member> {
-        for (;;) {
-            const std::uint64_t seen = p.change_count();
-            for (const member& m : p.members()) {
-                if (m.role() == member_role::main) co_return m;
-            }
-            co_await p.next_change(seen);
-        }
-    };
-    member main = co_await wait_for_main(self);
+    co_await self.wait_until_joined(serve_join_limit);
+    time_point lost_at = never;
     for (;;) {
         const std::uint64_t seen = self.change_count();
-        const std::optional<member> now = self.find(main.id());
-        if (!now || now->state() == member_state::left) co_return 0;
-        if (now->state() == member_state::dead) {
-            bool back = true;
-            try {
-                main = co_await timeout(wait_for_main(self), std::chrono::seconds(5));
-            } catch (const error& e) {
-                if (e.code() != errc::timed_out) throw;
-                back = false;
-            }
-            if (!back) {
-                self.env().log(log_level::error, "the main peer " + main.name() + " is lost, and the job with it");
-                co_return 1;
-            }
+        const std::optional<peer_id> main = self.main_peer();
+        const std::optional<member> now = main ? self.find(*main) : std::nullopt;
+        if (main && (!now || now->state() == member_state::left)) co_return 0;
+        if (!now || now->is_live()) {
+            lost_at = never;
+            co_await self.next_change(seen);
             continue;
         }
-        co_await self.next_change(seen);
+        if (lost_at == never) lost_at = self.env().now();
+        const duration grace = lost_at + std::chrono::seconds(5) - self.env().now();
+        bool over = grace <= duration::zero();
+        if (!over) {
+            try {
+                co_await timeout(self.next_change(seen), grace);
+            } catch (const error& e) {
+                if (e.code() != errc::timed_out) throw;
+                over = true;
+            }
+        }
+        if (over) {
+            self.env().log(log_level::error, "the main peer " + now->name() + " is lost, and the job with it");
+            co_return 1;
+        }
     }
 }
 
 inline task<int> main_job(peer& self, unique_function<task<int>(peer&)>& main_task) {
+    co_await self.wait_until_joined(main_join_limit);
     if (const char* text = std::getenv("COVEY_PEERS")) {
         try {
             co_await self.wait_for_members(static_cast<std::size_t>(std::max(1, std::atoi(text))), std::chrono::seconds(30));

@@ -144,6 +144,7 @@ private:
     void begin_new_epoch(time_point now, epoch_t over, peer_id told_by);
     void suspect(time_point now, peer_id id, peer_id accuser, std::uint32_t incarnation, bool pass_on);
     void suspect_strongly(time_point now, peer_id id);
+    bool is_outdated(const claim& news) const;
     void declare(time_point now, const member& subject, peer_id accuser, bool pass_on);
     void event(membership_event::what kind, const member& subject) { emit(membership_event{kind, subject}); }
     void tell_dead(peer_id id);
@@ -157,6 +158,7 @@ private:
     void run_pings(time_point now);
     void fail_probe(time_point now, const open_ping& p);
     void run_suspicions(time_point now);
+    void ask_about(time_point now, const member& subject, peer_id accuser);
     void run_gossip(time_point now);
     void run_push_pull(time_point now);
     void run_dead_retry(time_point now);

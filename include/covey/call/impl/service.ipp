@@ -75,6 +75,11 @@ COVEY_INLINE void call_service::close(const std::string& text) {
     for (const auto& channel : all) channel->close(errc::shut_down, text);
 }
 
+COVEY_INLINE bool call_service::is_closed() const {
+    const std::lock_guard lock(m_mutex);
+    return m_closed;
+}
+
 COVEY_INLINE bool call_service::wait_served(duration limit) {
     std::unique_lock lock(m_mutex);
     return m_none_served.wait_for(lock, limit, [this] { return m_serving == 0; });
@@ -98,6 +103,10 @@ COVEY_INLINE std::shared_ptr<call_channel> call_service::find(peer_id peer) cons
 }
 
 COVEY_INLINE bool call_service::connect_awaiter::suspend(std::coroutine_handle<> self) {
+    if (m_service.is_closed()) {
+        m_failure = std::make_exception_ptr(error(errc::shut_down, "this peer has left the mesh"));
+        return false;
+    }
     m_channel = m_service.find(m_peer);
     if (m_channel != nullptr) return false;
     const std::shared_ptr<const mesh::view> view = m_service.m_view();

@@ -138,11 +138,20 @@ COVEY_INLINE void machine::suspect(time_point now, peer_id id, peer_id accuser, 
     if (pass_on) broadcast({*known, accuser});
 }
 
+/// A suspicion of one that has cleared itself since, or that lives again.
+COVEY_INLINE bool machine::is_outdated(const claim& news) const {
+    if (news.subject.state() != member_state::suspect) return false;
+    const member* known = m_table.find(news.subject.id());
+    if (known == nullptr || known->state() != member_state::alive) return false;
+    if (known->epoch() != news.subject.epoch()) return known->epoch() > news.subject.epoch();
+    return known->incarnation() > news.subject.incarnation();
+}
+
 COVEY_INLINE void machine::suspect_strongly(time_point now, peer_id id) {
     const member* known = m_table.find(id);
     if (known == nullptr || !known->is_live() || m_leaving || is_observer()) return;
     suspect(now, id, m_self.id, known->incarnation(), true);
-    m_suspicions.hurry(id, after(now, m_config.probe_interval));
+    m_suspicions.hurry(now, id, after(now, m_config.probe_interval));
     // Asked at once and told at once: a live one clears itself with its answer.
     if (!m_prober.probes(id)) send_ping(now, open_ping::purpose::check, *m_table.find(id));
 }

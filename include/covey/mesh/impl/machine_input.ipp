@@ -26,14 +26,23 @@ COVEY_INLINE void machine::on_datagram(time_point now, const endpoint& from, byt
     std::vector<claim> first;
     if (is_about_us && !is_observer()) first.push_back({self_member(), m_self.id});
     const member* known = m_table.find(sender);
-    if (known != nullptr && known->state() == member_state::dead && p.header.epoch <= known->epoch()) {
-        first.push_back(claim_about(*known));
-        // Gossip is not answered, or two that hold each other dead would never stop: it is told at the next round.
-        if (p.request.kind == control_kind::none) tell_dead(sender);
-    }
     // To an address that proved nothing we send little more than it sent, so that we are no use for a flood.
     const bool is_proven = known != nullptr && known->is_live() && known->address() == from;
     const std::size_t budget = is_proven ? packet_budget() : std::min(packet_budget(), 3 * bytes.size());
+    const bool is_gossip = p.request.kind == control_kind::none;
+    // And the word of others that cleared themselves: the news may have missed the sender. Few packets bring such a claim.
+    if (is_proven && !is_observer() && (is_gossip || p.request.kind == control_kind::ping)) {
+        for (const claim& c : p.claims) {
+            if (is_outdated(c)) first.push_back({*m_table.find(c.subject.id()), m_self.id});
+        }
+    }
+    // Gossip has no other answer than that. It holds no doubts, so it gets none itself.
+    if (is_proven && is_gossip && !first.empty()) send_packet(from, control{}, first, budget, gossip::leave_out);
+    if (known != nullptr && known->state() == member_state::dead && p.header.epoch <= known->epoch()) {
+        first.push_back(claim_about(*known));
+        // Gossip of the dead is not answered, or two that hold each other dead would never stop: it is told at the next round.
+        if (is_gossip) tell_dead(sender);
+    }
     switch (p.request.kind) {
         case control_kind::none: return;
         case control_kind::ping:

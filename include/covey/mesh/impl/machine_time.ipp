@@ -105,10 +105,22 @@ COVEY_INLINE void machine::run_suspicions(time_point now) {
         const member* m = m_table.find(v->subject);
         if (m == nullptr || m->state() != member_state::suspect || m_leaving) continue;
         if (!v->is_final) {
-            send_ping(now, open_ping::purpose::check, *m);
+            ask_about(now, *m, v->accuser);
             continue;
         }
         declare(now, member(m->info(), member_state::dead), m_self.id, true);
+    }
+}
+
+/// Whether it lives: itself, and others for what they heard of it. The others get the suspicion as it came, with the accuser's
+/// name: who knows better says so at once (on_datagram), and nobody counts us as one more who noticed.
+COVEY_INLINE void machine::ask_about(time_point now, const member& subject, peer_id accuser) {
+    send_ping(now, open_ping::purpose::check, subject);
+    const control nothing;
+    const claim doubt{subject, accuser};
+    for (const peer_id id : m_table.pick(m_config.indirect_probes, subject.id(), m_random)) {
+        const member* other = m_table.find(id);
+        if (other->state() == member_state::alive) send_packet(other->address(), nothing, {&doubt, 1}, packet_budget());
     }
 }
 

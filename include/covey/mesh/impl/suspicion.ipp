@@ -10,7 +10,7 @@ namespace covey::mesh {
 COVEY_INLINE void suspicions::set_deadline(peer_id subject, entry& e, time_point deadline) {
     m_deadlines.erase({e.due, subject});
     e.deadline = deadline;
-    e.due = e.asked ? deadline : deadline - e.how.last_word;
+    e.due = deadline - e.how.last_word * e.questions_left / questions;
     m_deadlines.insert({e.due, subject});
 }
 
@@ -19,7 +19,7 @@ COVEY_INLINE void suspicions::start(time_point now, peer_id subject, peer_id acc
     entry& e = m_open[subject];
     e.how = how;
     e.start = now;
-    e.asked = how.last_word == duration{};
+    e.questions_left = how.last_word == duration{} ? 0 : questions;
     e.accusers.push_back(accuser);
     set_deadline(subject, e, after(now, how.confirmations == 0 ? how.shortest : how.longest));
 }
@@ -41,11 +41,16 @@ COVEY_INLINE bool suspicions::confirm(peer_id subject, peer_id accuser) {
     return true;
 }
 
-COVEY_INLINE void suspicions::hurry(peer_id subject, time_point deadline) {
+COVEY_INLINE void suspicions::hurry(time_point now, peer_id subject, time_point deadline) {
     const auto it = m_open.find(subject);
     if (it == m_open.end() || deadline >= it->second.deadline) return;
-    it->second.asked = true;
-    set_deadline(subject, it->second, deadline);
+    entry& e = it->second;
+    if (e.how.last_word != duration{}) {
+        // The questions fill all the time that is left.
+        e.how.last_word = std::max(deadline - now, duration{});
+        e.questions_left = questions - 1;
+    }
+    set_deadline(subject, e, deadline);
 }
 
 COVEY_INLINE void suspicions::erase(peer_id subject) {
@@ -59,14 +64,16 @@ COVEY_INLINE std::optional<suspicions::verdict> suspicions::take_due(time_point 
     if (m_deadlines.empty() || m_deadlines.begin()->first > now) return std::nullopt;
     const peer_id subject = m_deadlines.begin()->second;
     entry& e = m_open.at(subject);
-    if (!e.asked) {
-        e.asked = true;
-        // A confirmation may have moved the end to before now: the answer still gets its time.
-        set_deadline(subject, e, std::max(e.deadline, after(now, e.how.last_word)));
-        return verdict{subject, false};
+    const verdict v{subject, e.accusers.front(), e.questions_left == 0};
+    if (v.is_final) {
+        erase(subject);
+    } else {
+        // We may be late, or a confirmation moved the end to before now: this answer, and those to come, still get their time.
+        const time_point soonest = after(now, e.how.last_word * e.questions_left / questions);
+        --e.questions_left;
+        set_deadline(subject, e, std::max(e.deadline, soonest));
     }
-    erase(subject);
-    return verdict{subject, true};
+    return v;
 }
 
 COVEY_INLINE void suspicions::shift(duration by) {

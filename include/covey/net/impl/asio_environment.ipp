@@ -145,8 +145,14 @@ public:
     }
 
     void start(std::shared_ptr<stream_handler> handler) {
-        m_handler = std::move(handler);
+        bool missed = false;
+        {
+            const std::lock_guard lock(m_mutex);
+            m_handler = std::move(handler);
+            missed = std::exchange(m_missed, false);
+        }
         m_pool.add_io();
+        if (missed) wait_writable();
         read();
     }
 
@@ -207,6 +213,7 @@ private:
                 const std::lock_guard guard(self->m_mutex);
                 self->m_waiting = false;
                 handler = self->m_handler;
+                if (!handler) self->m_missed = true;  // start() asks again
             }
             if (!why && handler) handler->on_writable();
         });
@@ -227,6 +234,7 @@ private:
     std::mutex m_mutex;
     bool m_closed = false;
     bool m_waiting = false;
+    bool m_missed = false;  // there was room, and no handler yet to tell it to
     asio::ip::tcp::socket m_socket;
     std::shared_ptr<stream_handler> m_handler;
     endpoint m_local;
@@ -267,7 +275,7 @@ public:
         const std::lock_guard lock(m_mutex);
         m_closed = true;
         std::error_code ignored;
-        static_cast<void>(m_acceptor.cancel(ignored));
+        static_cast<void>(m_acceptor.close(ignored));  // at once: nobody else connects, and the port is free
         static_cast<void>(m_retry.cancel());
     }
     endpoint local() const noexcept { return m_local; }
@@ -277,13 +285,18 @@ private:
         const std::lock_guard lock(m_mutex);
         if (m_closed) {
             m_pool.remove_io();
-            std::error_code ignored;
-            static_cast<void>(m_acceptor.close(ignored));
             return;
         }
         m_acceptor.async_accept([self = shared_from_this()](const std::error_code& why, asio::ip::tcp::socket socket) {
             self->m_pool.on_event();
-            if (!why) {
+            bool closed = false;
+            {
+                const std::lock_guard guard(self->m_mutex);
+                closed = self->m_closed;
+            }
+            if (closed) {
+                self->accept();  // ends it
+            } else if (!why) {
                 self->m_accepted(std::make_unique<asio_stream_socket>(std::make_shared<asio_stream>(self->m_pool, std::move(socket))));
                 self->accept();
             } else {

@@ -282,22 +282,21 @@ struct pool::state {
 
     void on_tick(time_point set_for) noexcept {
         on_event();
-        // A batch, not all: a timer that is armed again for a moment that has passed must not keep this thread here.
+        // A bounded number at a time; if more are due the next tick is at once, after what else is ready.
         timer* due[64];
         std::size_t n = 0;
         {
             const std::lock_guard lock(timers_mutex);
             const time_point now{std::chrono::steady_clock::now().time_since_epoch()};
             while (n < std::size(due) && (due[n] = timers.pop_due(now)) != nullptr) ++n;
+            if (tick_at == set_for) {
+                tick_at = never;
+                io_users.fetch_sub(1, std::memory_order_relaxed);
+                if (!timers.empty()) set_tick();
+            }
         }
         // A popped timer belongs to us until it has fired: `cancel` says false, so its owner waits.
         for (std::size_t i = 0; i < n; ++i) due[i]->fire();
-        // The next tick is set only now, so that one batch follows the other.
-        const std::lock_guard lock(timers_mutex);
-        if (tick_at != set_for) return;
-        tick_at = never;
-        io_users.fetch_sub(1, std::memory_order_relaxed);
-        if (!timers.empty()) set_tick();
     }
 
     static constexpr unsigned fairness_interval = 61;
