@@ -26,6 +26,5 @@ TEST_CASE("the build id is the one that stands in the program file", "[call][bui
     const std::string& id = covey::build_id();
     for (std::size_t i = 0; i + 1 < id.size(); i += 2) bytes += static_cast<char>(std::stoi(id.substr(i, 2), nullptr, 16));
     const std::string note = std::string("\4\0\0\0", 4) + static_cast<char>(bytes.size()) + std::string("\0\0\0\3\0\0\0GNU\0", 11) + bytes;
-    const std::string any_note("\3\0\0\0GNU\0", 8);
     CHECK((file.find(note) != std::string::npos || id.size() == 16));
 }

@@ -77,7 +77,7 @@ TEST_CASE("signatures are taken apart", "[call][expose]") {
     using c = expose<coroutine>::signature;
     static_assert(std::is_void_v<c::result> && c::arity == 1 && c::takes_context && c::is_coroutine);
     static_assert(std::is_same_v<remote_result<decltype(fn<only_called>), int>, int>);
-    const int factor = 3;
+    int factor = 3;
     const auto lambda = [factor](long n) { return n * factor; };
     static_assert(std::is_same_v<remote_result<decltype(lambda), int>, long>);
     CHECK(lambda(2) == 6);

@@ -205,8 +205,8 @@ TEST_CASE("lambdas run on another peer of the same build", "[call][remote]") {
     group peers(2);
     peer& a = peers[0];
     const peer_id target = peers.id(GENERATE(0u, 1u));
-    const int factor = 6;
-    const double offset = 0.5;
+    int factor = 6;
+    double offset = 0.5;
 
     CHECK(a.run(a.remote(on(target), [](int n) { return n * 7; }, 6)) == 42);
     CHECK(a.run(a.remote(on(target), [factor](int n) { return n * factor; }, 7)) == 42);
@@ -346,9 +346,9 @@ TEST_CASE("cancelling the await stops the function there", "[call][remote]") {
         const int first = on_peer(a, [b](peer&) {
             return [](peer_id to) -> task<int> {
                 // The fast one begins when the slow one is there, so that there is something to cancel.
-                const auto result = co_await when_any(remote(on(to), patient, 1), remote(on(to), [] {
-                    while (waiting.value() == 0) std::this_thread::yield();
-                    return 2;
+                const auto result = co_await when_any(remote(on(to), patient, 1), remote(on(to), []() -> task<int> {
+                    while (waiting.value() == 0) co_await schedule_after(1ms);
+                    co_return 2;
                 }));
                 co_return static_cast<int>(result.index());
             }(b);

@@ -149,20 +149,54 @@ TEST_CASE("who missed a refutation hears it from those that did not, in time") {
     net.nodes[straggler]->side = 1;
     net[5].report_connection_refused(net.now, net.id(subject));
     net.settle(5);
-    net.run_for(200ms);
+    net.run_for(1500ms);  // by then nobody passes the news on any more
     net.nodes[straggler]->side = 0;
     REQUIRE(net[subject].self().incarnation > 0);
     REQUIRE(net[straggler].find(net.id(subject))->incarnation() == 0);
-    // The straggler comes to suspect it now, by itself, and for some reason nothing passes between the two.
+    // The straggler comes to suspect it now, by itself, and nothing passes between the two: it depends on the others.
     net.cut = {{straggler, subject}};
     net[straggler].report_connection_refused(net.now, net.id(subject));
     net.settle(straggler);
-    CHECK(net[straggler].find(net.id(subject))->state() == member_state::suspect);
     net.loss = 0.15;
     REQUIRE(net.within(1s, [&] { return net[straggler].find(net.id(subject))->state() == member_state::alive; }));
     CHECK(net[straggler].find(net.id(subject))->incarnation() == net[subject].self().incarnation);
+    net.cut.clear();
     net.run_for(5s);
     CHECK(false_deaths(net) == 0);
+}
+
+TEST_CASE("before its death is declared a suspect is asked three times, and others with it") {
+    network net(22);
+    net.add_many(4);
+    REQUIRE(net.within(10s, [&] { return net.converged(); }));
+    net.run_for(5s);
+    const peer_id subject = net.id(2), accuser = net.id(3);
+    byte_buffer gossip;
+    mesh::write_packet_front(gossip, {net.cluster, accuser, 1}, {});
+    byte_writer w(gossip);
+    mesh::claim{member(net[2].self(), member_state::suspect), accuser}.write(w);
+    net[0].on_datagram(net.now, net[3].self().address, gossip);
+    net[0].report_connection_refused(net.now, subject);
+    std::size_t pings = 0, questions = 0;
+    // A question that is up to 10 ms late puts off the end by as much.
+    const time_point end = net.now + net.how.probe_interval + 30ms;
+    for (time_point t = net.now; net[0].find(subject)->state() == member_state::suspect; t += 10ms) {
+        REQUIRE(t <= end);
+        net[0].on_time(t);
+        while (auto o = net[0].next_output()) {
+            const auto* d = std::get_if<mesh::send_datagram>(&*o);
+            if (d == nullptr) continue;
+            const auto p = mesh::decode_packet(d->bytes, net.cluster).value;
+            if (p.claims.empty() || p.claims[0].subject.id() != subject || p.claims[0].subject.state() != member_state::suspect) continue;
+            pings += p.request.kind == mesh::control_kind::ping && p.request.target == subject && d->to == net[2].self().address;
+            // Under the first accuser's name: it is no further confirmation.
+            questions += p.request.kind == mesh::control_kind::none && p.claims[0].accuser == accuser && d->to != net[2].self().address;
+        }
+    }
+    CHECK(net[0].find(subject)->state() == member_state::dead);
+    CHECK(pings >= 3);
+    // Two rounds are left after the one that only the suspect itself was asked; there are two others.
+    CHECK(questions == 4);
 }
 
 TEST_CASE("old doubts are answered with what is known since, once and to members only") {

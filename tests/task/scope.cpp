@@ -189,11 +189,10 @@ task<int> a_future_outlives_its_scope() {
 }
 task<bool> a_ready_future_is_dropped_after_its_scope() {
     std::optional<future<int>> f;
-    {
-        scope s;
-        f.emplace(s.spawn_future(value_after(5, 3ms)));
-        co_await s.join();
-    }
+    auto s = std::make_unique<scope>();  // on the heap, where AddressSanitizer sees what is used after it
+    f.emplace(s->spawn_future(value_after(5, 3ms)));
+    co_await s->join();
+    s.reset();
     const bool ready = f->is_ready();
     f->request_stop();
     f.reset();

@@ -289,14 +289,14 @@ struct pool::state {
             const std::lock_guard lock(timers_mutex);
             const time_point now{std::chrono::steady_clock::now().time_since_epoch()};
             while (n < std::size(due) && (due[n] = timers.pop_due(now)) != nullptr) ++n;
-            if (tick_at == set_for) {
-                tick_at = never;
-                io_users.fetch_sub(1, std::memory_order_relaxed);
-                if (!timers.empty()) set_tick();
-            }
         }
         // A popped timer belongs to us until it has fired: `cancel` says false, so its owner waits.
         for (std::size_t i = 0; i < n; ++i) due[i]->fire();
+        const std::lock_guard lock(timers_mutex);
+        if (tick_at != set_for) return;  // somebody armed an earlier one meanwhile
+        tick_at = never;
+        io_users.fetch_sub(1, std::memory_order_relaxed);
+        if (!timers.empty()) set_tick();
     }
 
     static constexpr unsigned fairness_interval = 61;
