@@ -20,7 +20,8 @@ namespace covey {
 
 /// How a peer is set up. The defaults make an embedded one: a whole cluster of one, on loopback, that others may join.
 struct peer_config {
-    /// Where it listens, TCP and UDP on one port; port 0: any free one. Anything but loopback needs a key.
+    /// Where it listens, TCP and UDP on one port; port 0: any free one. Anything but loopback needs a key. It is also what
+    /// others are told, so it must be an address of one interface, not 0.0.0.0.
     std::string bind = "127.0.0.1:0";
     /// "host:port" of members to ask for the others; one that answers is enough. They may come up later.
     std::vector<std::string> join{};
@@ -129,11 +130,6 @@ private:
     friend Service& service_of(peer& self) noexcept;
     call_service& calls() noexcept;
 };
-
-template <>
-inline call_service& service_of<call_service>(peer& self) noexcept {
-    return self.calls();
-}
 
 }  // namespace covey
 

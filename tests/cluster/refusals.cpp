@@ -115,7 +115,8 @@ TEST_CASE("peers without the cluster's key, or of another cluster, stay out, say
     const std::string other_key = keygen(directory, "other");
     std::vector<agent> inside = start_agents(2, {.environment = {"COVEY_KEY_FILE=" + key}});
 
-    agent_options options{.join = {inside[0].address()}};
+    // Not through covey::run, which would end the program: see the next test.
+    agent_options options{.join = {inside[0].address()}, .embedded = true};
     std::vector<std::string> as_observer;
     SECTION("another key") {
         options.environment = {"COVEY_KEY_FILE=" + other_key};
@@ -140,9 +141,43 @@ TEST_CASE("peers without the cluster's key, or of another cluster, stay out, say
     CHECK(late.sees(3));
 }
 
+TEST_CASE("a program that its seed refuses ends with one line") {
+    temporary_directory directory;
+    const std::string key = keygen(directory, "key");
+    agent inside({.environment = {"COVEY_KEY_FILE=" + key}});
+    const std::string join = "COVEY_JOIN=" + inside.address();
+    SECTION("another key") {
+        process p = start_hello({join, "COVEY_KEY_FILE=" + keygen(directory, "other")});
+        CHECK(p.wait() == 1);
+        check_one_line(p, inside.address());
+        CHECK(has(p.err(), "key"));
+    }
+    SECTION("no key") {
+        process p = start_hello({join});
+        CHECK(p.wait() == 1);
+        check_one_line(p, inside.address());
+        CHECK(has(p.err(), "key"));
+    }
+    SECTION("the key, but another cluster, as a serving peer") {
+        process p = start_hello({join, "COVEY_KEY_FILE=" + key, "COVEY_CLUSTER=elsewhere", "COVEY_ROLE=serve"});
+        CHECK(p.wait() == 1);
+        check_one_line(p, inside.address());
+        CHECK(has(p.err(), "cluster"));
+    }
+    CHECK(inside.sees(1));
+}
+
+TEST_CASE("a main peer whose seed does not answer ends and names it") {
+    const std::string address = "127.0.0.1:" + std::to_string(free_port());
+    process p = start_hello({"COVEY_JOIN=" + address});
+    CHECK(p.wait() == 1);
+    CHECK(has(p.err(), "answered at " + address));
+    CHECK(p.out().empty());
+}
+
 TEST_CASE("peers of two clusters without keys stay apart") {
     agent one({.environment = {"COVEY_CLUSTER=one"}});
-    agent two({.join = {one.address()}, .environment = {"COVEY_CLUSTER=two"}});
+    agent two({.join = {one.address()}, .environment = {"COVEY_CLUSTER=two"}, .embedded = true});
     const std::string why = two.expect_error("", 5s);
     INFO(why);
     CHECK(has(why, one.address()));
@@ -154,7 +189,7 @@ TEST_CASE("peers of two clusters without keys stay apart") {
 TEST_CASE("an unreachable seed is named, and joined once it is there") {
     const std::string address = "127.0.0.1:" + std::to_string(free_port());
     check_no_answer(address, {});
-    agent early({.join = {address}});
+    agent early({.join = {address}, .embedded = true});
     const std::string why = early.expect_error("", 5s);
     INFO(why);
     CHECK(has(why, address));

@@ -53,3 +53,10 @@ TEST_CASE("a request to stop is no std::exception", "[core]") {
     STATIC_REQUIRE_FALSE(std::is_base_of_v<std::exception, stopped>);
     STATIC_REQUIRE(std::is_empty_v<stopped>);
 }
+
+TEST_CASE("codes from the wire are checked") {
+    CHECK(covey::errc_from(static_cast<std::uint16_t>(covey::errc::peer_lost), covey::errc::link_lost) == covey::errc::peer_lost);
+    CHECK(covey::errc_from(0, covey::errc::link_lost) == covey::errc::link_lost);
+    CHECK(covey::errc_from(static_cast<std::uint16_t>(covey::errc::bad_argument) + 1, covey::errc::link_lost) == covey::errc::link_lost);
+    CHECK(covey::errc_from(65535, covey::errc::protocol_error) == covey::errc::protocol_error);
+}

@@ -19,6 +19,9 @@ namespace covey {
 /// not know that class.
 template <class Service>
 Service& service_of(peer& self) noexcept;
+class call_service;
+template <>
+call_service& service_of<call_service>(peer& self) noexcept;
 
 /// Thread-safe. Owned by the peer; outlives its links.
 class call_service {

@@ -3,6 +3,7 @@
 
 #include <covey/core/id.hpp>
 
+#include <cstdint>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -34,6 +35,12 @@ enum class errc {
 };
 
 const std::error_category& category() noexcept;
+
+/// The code of this value, or `otherwise` if there is none: for values that came over the wire.
+constexpr errc errc_from(std::uint16_t value, errc otherwise) noexcept {
+    const bool known = value >= static_cast<std::uint16_t>(errc::timed_out) && value <= static_cast<std::uint16_t>(errc::bad_argument);
+    return known ? static_cast<errc>(value) : otherwise;
+}
 
 inline std::error_code make_error_code(errc e) noexcept { return {static_cast<int>(e), category()}; }
 

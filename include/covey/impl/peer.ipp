@@ -226,7 +226,9 @@ struct peer::state final : net::link_events {
     void on_frame(net::link& link, const wire::frame_header& h, bytes_view body) override {
         if (!ready.load(std::memory_order_acquire)) return;
         if (h.kind == wire::frame_kind::mesh) {
+            const bool joined_before = membership->has_joined();
             membership->on_stream_message(link.address(), body);
+            if (!joined_before && membership->has_joined()) changes.changed();
         } else {
             calls->on_frame(link, h, body);
         }
@@ -418,6 +420,10 @@ COVEY_INLINE unsigned peer::threads() const noexcept { return m_state->env.concu
 COVEY_INLINE environment& peer::env() noexcept { return m_state->env; }
 COVEY_INLINE const task_context& peer::root_context() const noexcept { return m_state->root; }
 COVEY_INLINE call_service& peer::calls() noexcept { return *m_state->calls; }
+template <>
+COVEY_INLINE call_service& service_of<call_service>(peer& self) noexcept {
+    return self.calls();
+}
 COVEY_INLINE void peer::request_stop() noexcept { m_state->stop.request_stop(); }
 COVEY_INLINE std::vector<member> peer::members() const { return m_state->select(true); }
 COVEY_INLINE std::vector<member> peer::mesh_members() const { return m_state->select(false); }

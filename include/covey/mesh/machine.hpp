@@ -116,7 +116,8 @@ private:
     void reject(rejection why) noexcept { ++m_stats.rejected[static_cast<std::size_t>(why)]; }
     void say(log_level level, std::string line) { emit(note{level, std::move(line)}); }
     enum class gossip : bool { leave_out, fill_in };
-    void send_packet(const endpoint& to, const control& request, std::span<const claim> first, std::size_t budget, gossip extra = gossip::fill_in);
+    void send_packet(const endpoint& to, const control& request, std::span<const claim> first, std::size_t budget,
+                     gossip extra = gossip::fill_in);
     void send_ping(time_point now, open_ping::purpose why, const member& target);
     void send_push_pull(time_point now, const endpoint& to, bool is_reply, std::uint64_t nonce);
     void request_table(time_point now, const endpoint& to);

@@ -260,7 +260,7 @@ COVEY_INLINE void call_channel::on_answer(const wire::frame_header& h, bytes_vie
 COVEY_INLINE void call_channel::rethrow_failure(const function_entry& function, bytes_view body) const {
     byte_reader in(body);
     const auto kind = in.number<failure_kind>();
-    const auto code = static_cast<errc>(in.number<std::uint16_t>());
+    const auto code = errc_from(in.number<std::uint16_t>(), errc::protocol_error);
     std::string type(in.text(1024));
     std::string text(in.text(64 * 1024));
     if (kind == failure_kind::exception) throw remote_error(std::move(type), std::move(text), m_link->peer());

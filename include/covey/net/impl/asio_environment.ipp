@@ -54,7 +54,7 @@ inline std::error_code to_standard(const std::error_code& why) noexcept {
         throw error(errc::address_in_use, where + " is used by another process; choose another port, or 0 for any free one");
     }
     if (why == std::errc::address_not_available) {
-        throw error(errc::bad_address, where + " is no address of this machine; bind to one of its own, or to 0.0.0.0");
+        throw error(errc::bad_address, where + " is no address of this machine; bind to one of its own");
     }
     throw error(errc::bad_address, "cannot bind to " + where + ": " + why.message());
 }

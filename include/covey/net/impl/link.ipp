@@ -24,13 +24,6 @@ inline std::string bare_text(const error& e) {
     return std::string(what.starts_with(prefix) ? what.substr(prefix.size()) : what);
 }
 
-/// A code that came over the wire.
-inline errc known_errc(std::uint16_t value) noexcept {
-    return value >= static_cast<std::uint16_t>(errc::timed_out) && value <= static_cast<std::uint16_t>(errc::bad_argument)
-               ? static_cast<errc>(value)
-               : errc::link_lost;
-}
-
 }  // namespace detail
 
 COVEY_INLINE link::link(environment& env, link_setup setup, std::unique_ptr<stream_socket> socket, std::shared_ptr<link_events> events)
@@ -225,7 +218,7 @@ COVEY_INLINE void link::handle_hello(bytes_view body) {
 
 COVEY_INLINE void link::handle_goodbye(bytes_view body) {
     byte_reader reader(body);
-    const errc why = detail::known_errc(reader.number<std::uint16_t>());
+    const errc why = errc_from(reader.number<std::uint16_t>(), errc::link_lost);
     const std::string text = printable(reader.text(detail::goodbye_text_max), detail::goodbye_text_max);
     {
         const std::lock_guard lock(m_mutex);
