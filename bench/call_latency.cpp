@@ -188,8 +188,8 @@ int main(int argc, char** argv) {
     for (const placement& where : {placement{"one core", 0, 0}, placement{"two cores, blocking", 0, 1}}) {
         const figures plain = asio_echo(where, how);
         const figures ours = covey_call(where, how);
-        std::printf("| %s | %.1f us | %.1f us | %.1f us | %.1f us | %.2f |\n", where.name, plain.p50_us, plain.p99_us, ours.p50_us, ours.p99_us,
-                    ours.p50_us / plain.p50_us);
+        std::printf("| %s | %.1f us | %.1f us | %.1f us | %.1f us | %.2f |\n", where.name, plain.p50_us, plain.p99_us, ours.p50_us,
+                    ours.p99_us, ours.p50_us / plain.p50_us);
         good = good && plain.p50_us > 0 && ours.p50_us > 0;
     }
     return good ? 0 : 1;

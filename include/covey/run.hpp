@@ -19,8 +19,10 @@ int run_program(int argc, char** argv, unique_function<task<int>(peer&)> main_ta
 /// peer instead serves until the main one has left (exit code 0) or is lost (1).
 ///
 /// Takes the flags --covey-bind, --covey-join, --covey-key-file, --covey-cluster, --covey-name, --covey-threads, --covey-serve,
-/// --covey-help and the variables of peer_config::from_environment, of which flags win; the rest is left in `self.args()`. The
-/// main coroutine starts when a seed has answered, if any are named; with COVEY_PEERS=n it starts when n members are there, or after 30 s with a warning.
+/// --covey-help and the variables of peer_config::from_environment, of which flags win; the rest is left in `self.args()`.
+///
+/// The main coroutine starts when a seed has answered, if any are named; none within 10 s, or one that refuses this peer
+/// (wrong key, other cluster), ends the program. With COVEY_PEERS=n it also waits for n members, 30 s at most.
 ///
 /// Exit code: what the coroutine returns; 1 after an exception, which is printed; 2 for flags or a configuration that cannot
 /// be meant or used; 128 + n after signal n (SIGINT and SIGTERM ask everything to stop; a second one ends the process).

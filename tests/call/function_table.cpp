@@ -32,8 +32,8 @@ const function_entry twin_one{"covey test: twin", 1, 0, true, nullptr, &refuse_f
 const function_entry twin_two{"covey test: twin", 1, 0, true, nullptr, &refuse_second};
 const function_entry single{"covey test: single", 2, 0, true, &some_function, &refuse_first};
 const function_entry lambda_like{"covey test: lambda", 3, 8, false, nullptr, &refuse_first};
-const function_registration register_all[] = {function_registration(twin_one), function_registration(single), function_registration(twin_two),
-                                              function_registration(lambda_like)};
+const function_registration register_all[] = {function_registration(twin_one), function_registration(single),
+                                              function_registration(twin_two), function_registration(lambda_like)};
 const function_entry late{"covey test: late", 1, 0, true, nullptr, &refuse_first};
 
 TEST_CASE("the frozen table is sorted, dense and found by index, name and address", "[call][function_table]") {
@@ -74,9 +74,7 @@ TEST_CASE("freezing again changes nothing", "[call][function_table]") {
     CHECK(single.index == index);
 }
 
-TEST_CASE("names are made readable", "[call][function_table]") {
-    CHECK(single.readable_name() == "covey test: single");
-}
+TEST_CASE("names are made readable", "[call][function_table]") { CHECK(single.readable_name() == "covey test: single"); }
 
 TEST_CASE("registering after the freeze ends the program with a message", "[call][function_table]") {
     function_table::instance().freeze();

@@ -25,7 +25,7 @@ task<int> squared(int n) {
     begun.add();
     co_await schedule_after(std::chrono::microseconds(500));
     running.add(-1);
-    co_return n * n;
+    co_return n* n;
 }
 int no_sevens(int n) {
     begun.add();
@@ -52,7 +52,9 @@ std::vector<int> numbers(int n) {
     return all;
 }
 
-task<std::vector<int>> map_squares(std::vector<int> inputs, map_options options) { co_return co_await map(std::move(inputs), fn<squared>, options); }
+task<std::vector<int>> map_squares(std::vector<int> inputs, map_options options) {
+    co_return co_await map(std::move(inputs), fn<squared>, options);
+}
 
 TEST_CASE("map keeps the order and its bound", "[call][map]") {
     group peers(3);

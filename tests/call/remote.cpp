@@ -99,9 +99,10 @@ std::int64_t deadline_left(context& ctx) {
 }
 task<std::vector<std::int64_t>> deadlines(context& ctx, int hops) {
     const task_context& here = co_await get_context();
-    std::vector<std::int64_t> left{here.deadline == never || ctx.deadline() != here.deadline
-                                       ? -1
-                                       : std::chrono::duration_cast<std::chrono::milliseconds>(here.deadline - here.scheduler->now()).count()};
+    std::vector<std::int64_t> left{
+        here.deadline == never || ctx.deadline() != here.deadline
+            ? -1
+            : std::chrono::duration_cast<std::chrono::milliseconds>(here.deadline - here.scheduler->now()).count()};
     if (hops > 0) {
         for (const std::int64_t l : co_await remote(on(ctx.caller()), fn<deadlines>, hops - 1)) left.push_back(l);
     }
@@ -211,14 +212,18 @@ TEST_CASE("lambdas run on another peer of the same build", "[call][remote]") {
     CHECK(a.run(a.remote(on(target), [](int n) { return n * 7; }, 6)) == 42);
     CHECK(a.run(a.remote(on(target), [factor](int n) { return n * factor; }, 7)) == 42);
     CHECK(a.run(a.remote(on(target), [factor, offset] { return factor + offset; })) == 6.5);
-    CHECK(a.run(a.remote(on(target), [](auto x, auto y) { return x + static_cast<decltype(x)>(y); }, std::string("ab"), std::string("cd"))) == "abcd");
+    CHECK(a.run(a.remote(
+              on(target), [](auto x, auto y) { return x + static_cast<decltype(x)>(y); }, std::string("ab"), std::string("cd"))) == "abcd");
     CHECK(a.run(a.remote(on(target), [](auto x, auto y) { return x * y; }, 6, 7)) == 42);
-    CHECK(a.run(a.remote(on(target), [](context& ctx, int n) { return ctx.self().value + static_cast<std::uint64_t>(n); }, 1)) ==
-          target.value + 1);
-    CHECK(a.run(a.remote(on(target), [](int n) -> task<int> {
-        co_await schedule();
-        co_return n + 1;
-    }, 1)) == 2);
+    CHECK(a.run(a.remote(
+              on(target), [](context& ctx, int n) { return ctx.self().value + static_cast<std::uint64_t>(n); }, 1)) == target.value + 1);
+    CHECK(a.run(a.remote(
+              on(target),
+              [](int n) -> task<int> {
+                  co_await schedule();
+                  co_return n + 1;
+              },
+              1)) == 2);
     notes.reset();
     a.run(a.remote(on(target), [] { notes.add(5); }));
     CHECK(notes.value() == 5);
@@ -274,7 +279,9 @@ TEST_CASE("exceptions arrive with their type and text, the same from everywhere"
     const std::size_t which = GENERATE(0u, 1u);
     const bool later = GENERATE(false, true);
     const peer_id target = peers.id(which);
-    const auto attempt = [&](int how) { return outcome_of(a, later ? remote(on(target), fails_later, how) : remote(on(target), fails, how)); };
+    const auto attempt = [&](int how) {
+        return outcome_of(a, later ? remote(on(target), fails_later, how) : remote(on(target), fails, how));
+    };
 
     const outcome range = attempt(0);
     CHECK(range.type == "std::out_of_range");
@@ -347,9 +354,9 @@ TEST_CASE("cancelling the await stops the function there", "[call][remote]") {
             return [](peer_id to) -> task<int> {
                 // The fast one begins when the slow one is there, so that there is something to cancel.
                 const auto result = co_await when_any(remote(on(to), patient, 1), remote(on(to), []() -> task<int> {
-                    while (waiting.value() == 0) co_await schedule_after(1ms);
-                    co_return 2;
-                }));
+                                                          while (waiting.value() == 0) co_await schedule_after(1ms);
+                                                          co_return 2;
+                                                      }));
                 co_return static_cast<int>(result.index());
             }(b);
         });
@@ -446,7 +453,8 @@ TEST_CASE("cancelled calls keep their slots until they are answered", "[call][re
     group peers(2, config);
     waiting.reset();
     woken.reset();
-    for (int i = 0; i < 20; ++i) CHECK(outcome_of(peers[0], remote(on(peers.id(1), {.deadline = 2ms}), patient, i)).code == errc::timed_out);
+    for (int i = 0; i < 20; ++i)
+        CHECK(outcome_of(peers[0], remote(on(peers.id(1), {.deadline = 2ms}), patient, i)).code == errc::timed_out);
     CHECK(woken.reaches(waiting.value()));
     CHECK(peers[0].run(peers[0].remote(on(peers.id(1)), add, 2, 2)) == 4);
 }

@@ -417,13 +417,15 @@ TEST_CASE("random frames harm nobody, and others' calls go on meanwhile", "[call
         h.reserved = static_cast<std::uint16_t>(random.chance(0.01) ? random.next() : 0);
         h.slot = static_cast<std::uint32_t>(random.chance(0.95) ? random.below(1024) : random.next());
         h.generation = static_cast<std::uint32_t>(random.below(4));
-        h.function = static_cast<std::uint32_t>(random.chance(0.5) ? expose<shout>::entry.index.load() : random.below(function_table::instance().size() + 2));
+        h.function = static_cast<std::uint32_t>(random.chance(0.5) ? expose<shout>::entry.index.load()
+                                                                   : random.below(function_table::instance().size() + 2));
         // Whatever it hits ends soon.
         h.deadline_us = static_cast<std::uint32_t>(1 + random.below(5000));
         byte_buffer body;
         if (random.chance(0.5)) {
             body.append(arguments.view());
-            for (std::uint64_t flips = random.below(4); flips > 0; --flips) body.data()[random.below(body.size())] ^= std::byte(1 << random.below(8));
+            for (std::uint64_t flips = random.below(4); flips > 0; --flips)
+                body.data()[random.below(body.size())] ^= std::byte(1 << random.below(8));
             if (random.chance(0.3)) body.truncate(random.below(body.size()));
         } else {
             for (std::uint64_t n = random.below(200); n > 0; --n) byte_writer(body).number(static_cast<std::uint8_t>(random.next()));

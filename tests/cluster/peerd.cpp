@@ -248,7 +248,7 @@ TEST_CASE("peerd keygen writes a key that only its owner can read, and overwrite
     const std::string path = directory.file("key");
     process first = peerd({"keygen", path});
     CHECK(first.wait() == 0);
-    struct stat status {};
+    struct stat status{};
     REQUIRE(stat(path.c_str(), &status) == 0);
     CHECK((status.st_mode & 0777) == 0600);
     const std::string key = read_file(path);

@@ -5,8 +5,8 @@
 #include <string>
 
 TEST_CASE("the version is spelled the same twice", "[core]") {
-    CHECK(std::string(COVEY_VERSION) == std::to_string(COVEY_VERSION_MAJOR) + "." + std::to_string(COVEY_VERSION_MINOR) + "." +
-                                            std::to_string(COVEY_VERSION_PATCH));
+    CHECK(std::string(COVEY_VERSION) ==
+          std::to_string(COVEY_VERSION_MAJOR) + "." + std::to_string(COVEY_VERSION_MINOR) + "." + std::to_string(COVEY_VERSION_PATCH));
 }
 
 TEST_CASE("symmetric transfer is never claimed under a sanitizer", "[core]") {

@@ -221,7 +221,8 @@ TEST_CASE("a used port and a foreign address are told in words", "[net]") {
     const std::string used = error_text([&] { env.listen(listener->local(), ignore); }, errc::address_in_use);
     CHECK_THAT(used, Catch::Contains(to_string(listener->local())) && Catch::Contains("used by another process"));
     const auto socket = env.open_datagram(loopback, std::make_shared<datagrams>());
-    const std::string used_too = error_text([&] { env.open_datagram(socket->local(), std::make_shared<datagrams>()); }, errc::address_in_use);
+    const std::string used_too =
+        error_text([&] { env.open_datagram(socket->local(), std::make_shared<datagrams>()); }, errc::address_in_use);
     CHECK_THAT(used_too, Catch::Contains(to_string(socket->local())));
     const endpoint foreign = endpoint::v4(192, 0, 2, 1, 0);  // kept free for documentation (RFC 5737)
     const std::string words = error_text([&] { env.listen(foreign, ignore); }, errc::bad_address);

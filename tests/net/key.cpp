@@ -74,7 +74,7 @@ TEST_CASE("a saved key is private, loads, and is never overwritten", "[net][key]
     const scratch here;
     const cluster_key key = cluster_key::generate();
     key.save(here.path);
-    struct stat info {};
+    struct stat info{};
     REQUIRE(::stat(here.path.c_str(), &info) == 0);
     CHECK((info.st_mode & 0777) == 0600);
     CHECK(cluster_key::load(here.path) == key);

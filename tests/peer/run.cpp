@@ -30,8 +30,8 @@ public:
         argv.push_back(nullptr);
         m_pid = ::fork();
         if (m_pid == 0) {
-            for (const char* name : {"COVEY_BIND", "COVEY_JOIN", "COVEY_KEY_FILE", "COVEY_CLUSTER", "COVEY_NAME", "COVEY_THREADS", "COVEY_ROLE",
-                                     "COVEY_PEERS", "COVEY_LOG", "COVEY_READY_FD"}) {
+            for (const char* name : {"COVEY_BIND", "COVEY_JOIN", "COVEY_KEY_FILE", "COVEY_CLUSTER", "COVEY_NAME", "COVEY_THREADS",
+                                     "COVEY_ROLE", "COVEY_PEERS", "COVEY_LOG", "COVEY_READY_FD"}) {
                 ::unsetenv(name);
             }
             for (std::string& v : variables) ::putenv(v.data());

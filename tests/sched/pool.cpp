@@ -97,7 +97,8 @@ task<void> posts_from_inside(std::vector<counted>& items, std::size_t first, std
 task<void> spread_posting(std::vector<counted>& items, std::size_t parts) {
     std::vector<task<void>> all;
     const std::size_t size = items.size() / parts;
-    for (std::size_t p = 0; p < parts; ++p) all.push_back(posts_from_inside(items, p * size, p + 1 == parts ? items.size() : (p + 1) * size));
+    for (std::size_t p = 0; p < parts; ++p)
+        all.push_back(posts_from_inside(items, p * size, p + 1 == parts ? items.size() : (p + 1) * size));
     static_cast<void>(co_await when_all(std::move(all)));
 }
 
@@ -142,7 +143,9 @@ task<bool> spins_beside_a_sleeper() {
     co_return flag.load();
 }
 /// A long computation, as the pool sees it: holds its thread until the flag is set.
-task<bool> holds_its_thread_until(const std::atomic<bool>& flag) { co_return wait_until([&] { return flag.load(); }); }
+task<bool> holds_its_thread_until(const std::atomic<bool>& flag) {
+    co_return wait_until([&] { return flag.load(); });
+}
 task<bool> computes_beside_a_sleeper(int yields) {
     std::atomic<bool> flag{false};
     scope s;

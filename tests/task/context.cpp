@@ -18,14 +18,14 @@ namespace {
 
 task<bool> inherits(const task_context* expected) {
     const task_context& mine = co_await get_context();
-    co_return &mine == expected && detail::running_context() == expected;
+    co_return &mine == expected&& detail::running_context() == expected;
 }
 
 task<bool> seen_by_callee(const task_context* expected) {
     const task_context& mine = co_await get_context();
     const bool same = &mine == expected;
     const bool callee = co_await inherits(&mine);
-    co_return same && callee && detail::running_context() == &mine;
+    co_return same&& callee&& detail::running_context() == &mine;
 }
 
 task<stop_token> token() { co_return co_await get_stop_token(); }

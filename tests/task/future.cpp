@@ -86,7 +86,7 @@ task<bool> replaced_is_dropped() {
         threw = true;
     }
     co_await s.join();
-    co_return only_first && second_stopped && threw;
+    co_return only_first&& second_stopped&& threw;
 }
 task<bool> limit_around_a_future() {
     bool was_stopped = false;
@@ -99,7 +99,7 @@ task<bool> limit_around_a_future() {
         limited = e.code() == errc::timed_out;
     }
     co_await s.join();
-    co_return limited && was_stopped;
+    co_return limited&& was_stopped;
 }
 task<std::size_t> many(std::size_t n) {
     std::size_t sum = 0;

@@ -169,7 +169,8 @@ TEST_CASE("a stop ends a sleep at once, also one without end", "[task]") {
 TEST_CASE("without a scheduler the error says what to do", "[task]") {
     CHECK(covey_test::throws_code(errc::no_peer, [] { return run_without_scheduler(without_scheduler_sleep()); }));
     CHECK(covey_test::throws_code(errc::no_peer, [] { return run_without_scheduler(without_scheduler_yield()); }));
-    CHECK_THROWS_WITH(run_without_scheduler(without_scheduler_sleep()), Catch::Contains("schedule_after()") && Catch::Contains("sync_wait"));
+    CHECK_THROWS_WITH(run_without_scheduler(without_scheduler_sleep()),
+                      Catch::Contains("schedule_after()") && Catch::Contains("sync_wait"));
 }
 
 TEST_CASE("ten thousand sleepers on a pool all wake, none early", "[task]") {

@@ -143,7 +143,7 @@ task<bool> follows_its_spawner() {
     } catch (const error& e) {
         limited = e.code() == errc::timed_out;
     }
-    co_return limited && stops == 1;
+    co_return limited&& stops == 1;
 }
 
 task<int> a_future() {

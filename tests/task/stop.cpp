@@ -167,7 +167,9 @@ TEST_CASE("a source follows its parent, and not the other way round", "[task]") 
     }
     SECTION("a destroyed child is forgotten") {
         auto child = std::make_unique<stop_source>(top.get_token());
-        { stop_callback registered(child->get_token(), [&] { ++calls; }); }
+        {
+            stop_callback registered(child->get_token(), [&] { ++calls; });
+        }
         child.reset();
         top.request_stop();
         CHECK(calls == 1);

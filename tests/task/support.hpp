@@ -74,8 +74,7 @@ bool throws_code(covey::errc code, F&& f) {
         static_cast<void>(std::forward<F>(f)());
     } catch (const covey::error& e) {
         return e.code() == code;
-    } catch (...) {
-    }
+    } catch (...) {}
     return false;
 }
 
@@ -104,8 +103,7 @@ public:
         return true;
     }
     void run() {
-        while (step()) {
-        }
+        while (step()) {}
     }
     std::size_t timers() const noexcept { return m_timers.size(); }
     covey::duration elapsed() const noexcept { return m_now - start; }

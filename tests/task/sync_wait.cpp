@@ -35,7 +35,7 @@ task<void> failing() {
 task<std::thread::id> where() { co_return std::this_thread::get_id(); }
 task<bool> knows(scheduler* on) {
     const task_context& mine = co_await get_context();
-    co_return mine.scheduler == on && mine.deadline == never && !mine.stop.stop_possible();
+    co_return mine.scheduler == on&& mine.deadline == never && !mine.stop.stop_possible();
 }
 
 }  // namespace

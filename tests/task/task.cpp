@@ -118,9 +118,7 @@ task<std::size_t> loop_of_failures(std::size_t n) {
 }
 
 /// How far the stack of this thread has grown below `from`, at the deepest of a chain.
-[[gnu::noinline]] std::uintptr_t stack_position() noexcept {
-    return reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
-}
+[[gnu::noinline]] std::uintptr_t stack_position() noexcept { return reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)); }
 task<std::pair<std::uintptr_t, std::uintptr_t>> extent(int depth) {
     const std::uintptr_t mine = stack_position();
     if (depth == 0) co_return {mine, mine};

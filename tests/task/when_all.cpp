@@ -240,8 +240,7 @@ TEST_CASE("failures deep in a recursion leave nothing running", "[task]") {
             static_cast<void>(sync_wait(threads, fib_that_fails(10, alive)));
         } catch (const std::runtime_error&) {
             failed = true;
-        } catch (const stopped&) {
-        }
+        } catch (const stopped&) {}
         REQUIRE(failed);
         REQUIRE(alive.load() == 0);
     }

@@ -17,13 +17,32 @@ using namespace covey::wire;
 namespace {
 
 struct m0 {};
-struct m1 { int a; };
-struct m2 { int a; std::string b; };
-struct m3 { int a[3]; std::array<int, 4> b; std::string c; };
-struct m8 { int a, b, c, d, e, f, g, h; };
-struct m16 { int a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p; };
-struct m17 { int a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q; };
-struct defaults { int a = 7; std::string b = "b"; std::vector<int> c{1, 2}; };
+struct m1 {
+    int a;
+};
+struct m2 {
+    int a;
+    std::string b;
+};
+struct m3 {
+    int a[3];
+    std::array<int, 4> b;
+    std::string c;
+};
+struct m8 {
+    int a, b, c, d, e, f, g, h;
+};
+struct m16 {
+    int a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p;
+};
+struct m17 {
+    int a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q;
+};
+struct defaults {
+    int a = 7;
+    std::string b = "b";
+    std::vector<int> c{1, 2};
+};
 struct greedy {
     std::optional<int> a;
     std::optional<std::string> b;
@@ -36,15 +55,34 @@ struct greedy {
     m2 i;
     char j[16][2];
 };
-struct one_any { std::any a; };
-struct outer { m2 a; m0 b; m1 c; };
-struct from_empty : m0 { int a; };
+struct one_any {
+    std::any a;
+};
+struct outer {
+    m2 a;
+    m0 b;
+    m1 c;
+};
+struct from_empty : m0 {
+    int a;
+};
 struct from_full : m1 {};
-struct constant { const int a; };
-struct no_default { explicit no_default(int) {} };
-struct holds_no_default { no_default a; };
-struct constructed { constructed() {} int a = 0; };
-class hidden { [[maybe_unused]] int a = 0; };
+struct constant {
+    const int a;
+};
+struct no_default {
+    explicit no_default(int) {}
+};
+struct holds_no_default {
+    no_default a;
+};
+struct constructed {
+    constructed() {}
+    int a = 0;
+};
+class hidden {
+    [[maybe_unused]] int a = 0;
+};
 
 }  // namespace
 

@@ -42,7 +42,7 @@ struct with_free {
 };
 template <class Archive>
 void serialize(Archive& ar, with_free& v) {
-    ar& v.m;
+    ar & v.m;
 }
 
 class with_private {

@@ -11,13 +11,24 @@ using covey::wire::type_schema;
 
 namespace schema_a {
 enum class color : std::uint8_t { red };
-struct inner { int a; std::string b; };
-struct outer { inner x; std::vector<inner> y; };
-struct tree { int value; std::vector<tree> children; };
+struct inner {
+    int a;
+    std::string b;
+};
+struct outer {
+    inner x;
+    std::vector<inner> y;
+};
+struct tree {
+    int value;
+    std::vector<tree> children;
+};
 struct by_cereal {
     int a;
     template <class Archive>
-    void serialize(Archive& ar) { ar(a); }
+    void serialize(Archive& ar) {
+        ar(a);
+    }
 };
 }  // namespace schema_a
 
@@ -46,13 +57,34 @@ template <class T>
 std::uint64_t members_only() {
     return covey::wire::detail::fold_schemas(0, {&typeid(T), nullptr}, covey::wire::member_types<T>{});
 }
-struct before { int a; std::string b; };
-struct same_members { int x; std::string y; };
-struct gained { int a; std::string b; int c; };
-struct swapped { std::string b; int a; };
-struct inner_changed { int a; std::vector<std::string> b; };
-struct nests { before a; };
-struct flat { int a; std::string b; };
+struct before {
+    int a;
+    std::string b;
+};
+struct same_members {
+    int x;
+    std::string y;
+};
+struct gained {
+    int a;
+    std::string b;
+    int c;
+};
+struct swapped {
+    std::string b;
+    int a;
+};
+struct inner_changed {
+    int a;
+    std::vector<std::string> b;
+};
+struct nests {
+    before a;
+};
+struct flat {
+    int a;
+    std::string b;
+};
 
 }  // namespace
 

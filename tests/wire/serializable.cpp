@@ -21,33 +21,76 @@ namespace {
 
 enum class color : std::uint8_t { red };
 enum loose { first };
-struct plain { int a; std::string b; };
-struct tree { int value; std::vector<tree> children; };
-struct chain { std::unique_ptr<chain> next; std::optional<int> value; };
+struct plain {
+    int a;
+    std::string b;
+};
+struct tree {
+    int value;
+    std::vector<tree> children;
+};
+struct chain {
+    std::unique_ptr<chain> next;
+    std::optional<int> value;
+};
 struct ping_node;
-struct pong_node { std::vector<ping_node> pings; };
-struct ping_node { std::vector<pong_node> pongs; };
-struct bad_tree { int* value; std::vector<bad_tree> children; };
-struct with_pointer { int a; int* p; };
-struct deep_pointer { std::map<int, std::vector<with_pointer>> m; };
-struct with_reference { int& r; };
-struct with_mutex { std::mutex m; };
-struct with_const { const int a = 0; };
-struct derived : plain { int c; };
-struct seventeen { int a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q; };
-struct move_only { std::unique_ptr<int> p; int a; };
+struct pong_node {
+    std::vector<ping_node> pings;
+};
+struct ping_node {
+    std::vector<pong_node> pongs;
+};
+struct bad_tree {
+    int* value;
+    std::vector<bad_tree> children;
+};
+struct with_pointer {
+    int a;
+    int* p;
+};
+struct deep_pointer {
+    std::map<int, std::vector<with_pointer>> m;
+};
+struct with_reference {
+    int& r;
+};
+struct with_mutex {
+    std::mutex m;
+};
+struct with_const {
+    const int a = 0;
+};
+struct derived : plain {
+    int c;
+};
+struct seventeen {
+    int a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q;
+};
+struct move_only {
+    std::unique_ptr<int> p;
+    int a;
+};
 struct member_serialize {
     template <class Archive>
-    void serialize(Archive& ar) { ar(a); }
+    void serialize(Archive& ar) {
+        ar(a);
+    }
     explicit member_serialize(int x = 0) : a(x) {}
     int a;
 };
-struct free_serialize { explicit free_serialize(int x = 0) : a(x) {} int a; };
+struct free_serialize {
+    explicit free_serialize(int x = 0) : a(x) {}
+    int a;
+};
 template <class Archive>
-void serialize(Archive& ar, free_serialize& v) { ar(v.a); }
+void serialize(Archive& ar, free_serialize& v) {
+    ar(v.a);
+}
 struct save_only {
     template <class Archive>
-    void save(Archive& ar) const { ar(a); }
+    void save(Archive& ar) const {
+        ar(a);
+    }
     int a;
 };
 struct no_default {
@@ -60,7 +103,10 @@ struct shape {
     template <class Archive>
     void serialize(Archive&) {}
 };
-union either { int a; float b; };
+union either {
+    int a;
+    float b;
+};
 
 }  // namespace
 

@@ -40,8 +40,9 @@ struct basic_signature {
     using values = std::tuple<std::decay_t<Ps>...>;
     using parameters = std::tuple<Ps&&...>;
 
-    static_assert(((!std::is_lvalue_reference_v<Ps> || std::is_const_v<std::remove_reference_t<Ps>>)&&...),
-                  "covey: a parameter is a non-const reference: what the function writes there would stay on the other peer. Return it instead");
+    static_assert(
+        ((!std::is_lvalue_reference_v<Ps> || std::is_const_v<std::remove_reference_t<Ps>>) && ...),
+        "covey: a parameter is a non-const reference: what the function writes there would stay on the other peer. Return it instead");
     static_assert((!std::is_pointer_v<std::decay_t<Ps>> && ...),
                   "covey: a parameter is a pointer, which means nothing on another peer: take a std::string, a std::vector or a value");
     static_assert((!std::is_same_v<std::decay_t<Ps>, std::string_view> && ...),

@@ -33,7 +33,8 @@ using input_of = std::decay_t<decltype(*std::begin(std::declval<Range&>()))>;
 
 /// One of the coroutines that share the inputs: takes the next one until there is none.
 template <class Inputs, class F, class R>
-task<void> map_worker(Inputs& inputs, const F& f, const map_options& options, std::atomic<std::size_t>& next, std::vector<std::optional<R>>& results) {
+task<void> map_worker(Inputs& inputs, const F& f, const map_options& options, std::atomic<std::size_t>& next,
+                      std::vector<std::optional<R>>& results) {
     call_options call;
     call.deadline = options.deadline;
     call.retries = options.retries;
@@ -56,7 +57,8 @@ task<void> map_worker(Inputs& inputs, const F& f, const map_options& options, st
 /// the results in the order of the inputs (std::monostate for void). The inputs are taken by value. The first error that
 /// is not cured by retries stops the rest and is thrown.
 template <class Range, class F>
-auto map(Range inputs, F f, map_options options = {}) -> task<std::vector<detail::value_or_monostate<remote_result<F, detail::input_of<Range>>>>> {
+auto map(Range inputs, F f, map_options options = {})
+    -> task<std::vector<detail::value_or_monostate<remote_result<F, detail::input_of<Range>>>>> {
     using value = detail::value_or_monostate<remote_result<F, detail::input_of<Range>>>;
     using input = detail::input_of<Range>;
     const task_context& context = co_await get_context();

@@ -1,9 +1,9 @@
 // remote(f, args...): runs a function on a peer and awaits its result.
 #pragma once
 
+#include <covey/call/detail/outgoing.hpp>
 #include <covey/call/expose.hpp>
 #include <covey/call/options.hpp>
-#include <covey/call/detail/outgoing.hpp>
 #include <covey/call/service.hpp>
 #include <covey/task/schedule.hpp>
 #include <covey/task/timeout.hpp>
@@ -25,8 +25,8 @@ class remote_awaiter final : outgoing_call {
 public:
     using result = typename Signature::result;
 
-    remote_awaiter(std::shared_ptr<call_channel> channel, const function_entry& entry, const F& f, const typename Signature::values& arguments,
-                   time_point deadline) noexcept
+    remote_awaiter(std::shared_ptr<call_channel> channel, const function_entry& entry, const F& f,
+                   const typename Signature::values& arguments, time_point deadline) noexcept
         : outgoing_call(entry, deadline), m_channel_to_use(std::move(channel)), m_entry(entry), m_f(f), m_arguments(arguments) {}
 
     bool await_ready() const noexcept { return false; }
@@ -165,8 +165,9 @@ const function_entry& entry_of(R (*f)(Ps...)) {
 
 template <class L>
 constexpr bool check_lambda() {
-    static_assert(std::is_empty_v<L> || (std::is_trivially_copyable_v<L> && std::is_standard_layout_v<L>),
-                  "covey: this lambda captures something that cannot travel as bytes (a reference, a string, a container): pass it as an argument");
+    static_assert(
+        std::is_empty_v<L> || (std::is_trivially_copyable_v<L> && std::is_standard_layout_v<L>),
+        "covey: this lambda captures something that cannot travel as bytes (a reference, a string, a container): pass it as an argument");
     return true;
 }
 
@@ -208,8 +209,10 @@ template <class F, class... Args>
 auto start_remote(call_options options, const F& f, Args&&... args) {
     using target = call_target<F, Args...>;
     using signature = typename target::signature;
-    static_assert(signature::arity == sizeof...(Args), "covey: remote() is called with another number of arguments than the function takes");
-    static_assert(signature::template accepts<Args&&...>, "covey: an argument of remote() does not convert to the parameter type of the function");
+    static_assert(signature::arity == sizeof...(Args),
+                  "covey: remote() is called with another number of arguments than the function takes");
+    static_assert(signature::template accepts<Args&&...>,
+                  "covey: an argument of remote() does not convert to the parameter type of the function");
     return remote_call<signature, typename target::kept>(options, target::entry(f), target::keep(f),
                                                          typename signature::values(std::forward<Args>(args)...));
 }

@@ -29,7 +29,8 @@ public:
     using view_source = unique_function<std::shared_ptr<const mesh::view>()>;
 
     /// `context`: what served functions run under (scheduler, peer). `view`: the members at the moment.
-    call_service(environment& env, net::link_table& links, task_context context, peer_id self, std::uint32_t credit_given, view_source view);
+    call_service(environment& env, net::link_table& links, task_context context, peer_id self, std::uint32_t credit_given,
+                 view_source view);
 
     peer_id self() const noexcept { return m_self; }
     const task_context& root_context() const noexcept { return m_context; }
@@ -105,7 +106,8 @@ private:
 
 class call_service::connect_awaiter {
 public:
-    connect_awaiter(call_service& service, peer_id peer, time_point deadline) noexcept : m_service(service), m_peer(peer), m_deadline(deadline) {}
+    connect_awaiter(call_service& service, peer_id peer, time_point deadline) noexcept
+        : m_service(service), m_peer(peer), m_deadline(deadline) {}
 
     bool await_ready() const noexcept { return false; }
     template <class Promise>
@@ -131,7 +133,9 @@ private:
     std::atomic<int> m_gate{2};
 };
 
-inline call_service::connect_awaiter call_service::connect(peer_id peer, time_point deadline) { return connect_awaiter(*this, peer, deadline); }
+inline call_service::connect_awaiter call_service::connect(peer_id peer, time_point deadline) {
+    return connect_awaiter(*this, peer, deadline);
+}
 
 }  // namespace covey
 

@@ -21,9 +21,7 @@ static_assert(std::endian::native == std::endian::little, "covey's wire is littl
 using bytes_view = std::span<const std::byte>;
 
 inline bytes_view as_bytes_view(std::string_view text) noexcept { return std::as_bytes(std::span(text.data(), text.size())); }
-inline std::string_view as_text(bytes_view bytes) noexcept {
-    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
+inline std::string_view as_text(bytes_view bytes) noexcept { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
 
 /// A contiguous queue of bytes: appended at the back, consumed at the front, never zero-filled. Move-only. What was
 /// consumed is reclaimed when the buffer empties or must grow. Not thread-safe.
@@ -179,7 +177,8 @@ public:
     std::string_view text(std::size_t limit) {
         const std::uint64_t n = varint();
         if (n > limit) {
-            throw error(errc::bad_message, "a text of " + std::to_string(n) + " bytes where at most " + std::to_string(limit) + " may stand");
+            throw error(errc::bad_message,
+                        "a text of " + std::to_string(n) + " bytes where at most " + std::to_string(limit) + " may stand");
         }
         return as_text(raw(static_cast<std::size_t>(n)));
     }

@@ -35,9 +35,7 @@ private:
     struct holder final : target {
         template <class G>
         explicit holder(G&& g) : f(std::forward<G>(g)) {}
-        R call(Args... args) override {
-            return static_cast<R>(f(std::forward<Args>(args)...));
-        }
+        R call(Args... args) override { return static_cast<R>(f(std::forward<Args>(args)...)); }
         F f;
     };
     std::unique_ptr<target> m_target;

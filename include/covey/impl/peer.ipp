@@ -191,7 +191,9 @@ struct peer::state final : net::link_events {
             mesh::driver_callbacks callbacks;
             callbacks.on_event = [this](const membership_event& event) { on_membership(event); };
             callbacks.send_stream = [this](const endpoint& to, byte_buffer message) { send_mesh_message(to, std::move(message)); };
-            mesh::config numbers = config.membership ? *config.membership : bound.is_loopback() ? mesh::profile::local() : mesh::profile::lan();
+            mesh::config numbers = config.membership     ? *config.membership
+                                   : bound.is_loopback() ? mesh::profile::local()
+                                                         : mesh::profile::lan();
             membership.emplace(env, numbers, info, cluster, std::move(callbacks), std::move(sealing));
             try {
                 membership->open(bound);
@@ -240,10 +242,11 @@ struct peer::state final : net::link_events {
         if (why == errc::link_lost && !closing.load(std::memory_order_acquire)) knock(link->peer(), link->address());
     }
     void knock(peer_id who, const endpoint& where) {
-        env.connect(where, std::chrono::milliseconds(500), [this, who, weak = std::weak_ptr<int>(alive)](std::unique_ptr<stream_socket>, std::error_code why) {
-            const std::shared_ptr<int> still = weak.lock();
-            if (still != nullptr && why == std::errc::connection_refused) membership->report_connection_refused(who);
-        });
+        env.connect(where, std::chrono::milliseconds(500),
+                    [this, who, weak = std::weak_ptr<int>(alive)](std::unique_ptr<stream_socket>, std::error_code why) {
+                        const std::shared_ptr<int> still = weak.lock();
+                        if (still != nullptr && why == std::errc::connection_refused) membership->report_connection_refused(who);
+                    });
     }
 
     // ---- membership
@@ -270,8 +273,8 @@ struct peer::state final : net::link_events {
 
     void send_mesh_message(const endpoint& to, byte_buffer message) {
         links->connect(to, {}, std::chrono::seconds(3),
-                       [this, to, message = std::move(message), weak = std::weak_ptr<int>(alive)](std::shared_ptr<net::link> link, std::error_code why,
-                                                                                                   const std::string& text) {
+                       [this, to, message = std::move(message), weak = std::weak_ptr<int>(alive)](
+                           std::shared_ptr<net::link> link, std::error_code why, const std::string& text) {
                            const std::shared_ptr<int> still = weak.lock();
                            if (still == nullptr) return;
                            try {

@@ -19,7 +19,7 @@ public:
     explicit signal_watch(peer& self) {
         if (pipe2(m_pipe, O_CLOEXEC) != 0) throw error(errc::overloaded, std::string("no pipe for signals: ") + std::strerror(errno));
         write_end() = m_pipe[1];
-        struct sigaction action {};
+        struct sigaction action{};
         action.sa_handler = &signal_watch::handle;
         action.sa_flags = SA_RESTART;
         sigaction(SIGINT, &action, &m_before[0]);
@@ -58,7 +58,7 @@ private:
     }
 
     int m_pipe[2]{-1, -1};
-    struct sigaction m_before[2] {};
+    struct sigaction m_before[2]{};
     std::atomic<int> m_received{0};
     std::thread m_thread;
 };

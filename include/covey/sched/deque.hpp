@@ -87,7 +87,9 @@ private:
         explicit ring(std::int64_t size) : m_mask(size - 1), m_slots(new std::atomic<void*>[static_cast<std::size_t>(size)]) {}
         std::int64_t size() const noexcept { return m_mask + 1; }
         // Release and acquire where the paper has fences: what the handle points to was written before it was pushed.
-        void put(std::int64_t i, void* work) noexcept { m_slots[static_cast<std::size_t>(i & m_mask)].store(work, std::memory_order_release); }
+        void put(std::int64_t i, void* work) noexcept {
+            m_slots[static_cast<std::size_t>(i & m_mask)].store(work, std::memory_order_release);
+        }
         void* get(std::int64_t i) const noexcept { return m_slots[static_cast<std::size_t>(i & m_mask)].load(std::memory_order_acquire); }
 
     private:

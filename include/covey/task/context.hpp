@@ -35,7 +35,9 @@ inline const task_context* running_context() noexcept { return static_cast<const
 /// The context behind a handle: that of its promise, or an empty one for other libraries' coroutines.
 template <class Promise>
 const task_context& context_of(std::coroutine_handle<Promise> handle) noexcept {
-    if constexpr (requires { { handle.promise().context() } -> std::convertible_to<const task_context&>; }) {
+    if constexpr (requires {
+                      { handle.promise().context() } -> std::convertible_to<const task_context&>;
+                  }) {
         return handle.promise().context();
     } else {
         return empty_context;

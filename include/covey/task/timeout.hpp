@@ -66,7 +66,8 @@ private:
         std::rethrow_exception(failure);
     } catch (const stopped&) {
         if (!timer_asked) throw;
-        throw error(errc::timed_out, "no result within " + std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(limit).count()) + " ms");
+        throw error(errc::timed_out,
+                    "no result within " + std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(limit).count()) + " ms");
     }
 }
 
@@ -78,7 +79,8 @@ private:
 template <class T>
 task<T> timeout(task<T> inner, duration limit) {
     const task_context& outer = co_await get_context();
-    if (outer.scheduler == nullptr) throw error(errc::no_peer, "timeout() needs a scheduler: run the coroutine with sync_wait(...) or on a peer");
+    if (outer.scheduler == nullptr)
+        throw error(errc::no_peer, "timeout() needs a scheduler: run the coroutine with sync_wait(...) or on a peer");
     stop_source source(outer.stop);
     detail::stop_timer watchdog(*outer.scheduler, source);
     task_context context = outer;

@@ -29,24 +29,42 @@ concept has_base = requires { T{any_base_of<T>{}}; };
 /// whole member, so that arrays count once and braces are never elided. Members must be default constructible.
 template <class T>
 consteval std::size_t count_members() {
-    if constexpr (requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}}; }) return 17;
-    else if constexpr (requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}}; }) return 16;
-    else if constexpr (requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}}; }) return 15;
-    else if constexpr (requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}}; }) return 14;
-    else if constexpr (requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}}; }) return 13;
-    else if constexpr (requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}}; }) return 12;
-    else if constexpr (requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}}; }) return 11;
-    else if constexpr (requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}}; }) return 10;
-    else if constexpr (requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}}; }) return 9;
-    else if constexpr (requires { T{{}, {}, {}, {}, {}, {}, {}, {}}; }) return 8;
-    else if constexpr (requires { T{{}, {}, {}, {}, {}, {}, {}}; }) return 7;
-    else if constexpr (requires { T{{}, {}, {}, {}, {}, {}}; }) return 6;
-    else if constexpr (requires { T{{}, {}, {}, {}, {}}; }) return 5;
-    else if constexpr (requires { T{{}, {}, {}, {}}; }) return 4;
-    else if constexpr (requires { T{{}, {}, {}}; }) return 3;
-    else if constexpr (requires { T{{}, {}}; }) return 2;
-    else if constexpr (requires { T{{}}; }) return 1;
-    else return 0;
+    if constexpr (requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}}; })
+        return 17;
+    else if constexpr (requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}}; })
+        return 16;
+    else if constexpr (requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}}; })
+        return 15;
+    else if constexpr (requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}}; })
+        return 14;
+    else if constexpr (requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}}; })
+        return 13;
+    else if constexpr (requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}}; })
+        return 12;
+    else if constexpr (requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}}; })
+        return 11;
+    else if constexpr (requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}}; })
+        return 10;
+    else if constexpr (requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}}; })
+        return 9;
+    else if constexpr (requires { T{{}, {}, {}, {}, {}, {}, {}, {}}; })
+        return 8;
+    else if constexpr (requires { T{{}, {}, {}, {}, {}, {}, {}}; })
+        return 7;
+    else if constexpr (requires { T{{}, {}, {}, {}, {}, {}}; })
+        return 6;
+    else if constexpr (requires { T{{}, {}, {}, {}, {}}; })
+        return 5;
+    else if constexpr (requires { T{{}, {}, {}, {}}; })
+        return 4;
+    else if constexpr (requires { T{{}, {}, {}}; })
+        return 3;
+    else if constexpr (requires { T{{}, {}}; })
+        return 2;
+    else if constexpr (requires { T{{}}; })
+        return 1;
+    else
+        return 0;
 }
 
 }  // namespace detail

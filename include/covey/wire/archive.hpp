@@ -34,8 +34,8 @@ template <class T>
 inline constexpr bool mentions_cereal = cereal::traits::detail::count_output_serializers<T, output_archive>::value != 0 ||
                                         cereal::traits::detail::count_input_serializers<T, input_archive>::value != 0;
 template <class T>
-inline constexpr bool has_cereal = cereal::traits::is_output_serializable<T, output_archive>::value &&
-                                   cereal::traits::is_input_serializable<T, input_archive>::value;
+inline constexpr bool has_cereal =
+    cereal::traits::is_output_serializable<T, output_archive>::value && cereal::traits::is_input_serializable<T, input_archive>::value;
 
 template <class T>
 inline constexpr bool is_base_wrapper = is_a<T, cereal::base_class> || is_a<T, cereal::virtual_base_class>;
@@ -167,8 +167,9 @@ private:
                     with_members(value, [this](const auto&... members) { (this->one(members), ...); });
                 }
             } else {
-                static_assert(never<T>, "covey: this type cannot be sent to another peer: give it a cereal serialize() or make it an "
-                                        "aggregate of types that can");
+                static_assert(never<T>,
+                              "covey: this type cannot be sent to another peer: give it a cereal serialize() or make it an "
+                              "aggregate of types that can");
             }
         }
     }
@@ -251,7 +252,7 @@ private:
         if (n > left() * per_byte / bytes_each) {
             throw error(errc::bad_message, "a size of " + std::to_string(n) + " " + unit +
                                                (bytes_each == 1 ? "" : " of " + std::to_string(bytes_each) + " bytes") + " where " +
-                                                std::to_string(left()) + " bytes are left");
+                                               std::to_string(left()) + " bytes are left");
         }
         return static_cast<std::size_t>(n);
     }
@@ -292,8 +293,9 @@ private:
                     with_members(value, [this](auto&... members) { (this->one(members), ...); });
                 }
             } else {
-                static_assert(never<T>, "covey: this type cannot be received from another peer: give it a cereal serialize() or make it "
-                                        "an aggregate of types that can");
+                static_assert(never<T>,
+                              "covey: this type cannot be received from another peer: give it a cereal serialize() or make it "
+                              "an aggregate of types that can");
             }
         }
     }

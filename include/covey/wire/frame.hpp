@@ -25,7 +25,7 @@ inline constexpr std::uint8_t call_by_name = 1;
 
 /// The header of every frame. Fields that a kind does not use are zero.
 struct frame_header {
-    std::uint32_t size = 0;         ///< bytes of the body
+    std::uint32_t size = 0;  ///< bytes of the body
     frame_kind kind{};
     std::uint8_t flags = 0;         ///< meaning depends on the kind
     std::uint16_t reserved = 0;     ///< zero; anything else is a protocol error

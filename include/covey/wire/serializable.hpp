@@ -69,8 +69,9 @@ consteval void require_serializable() {
     static_assert(!std::is_reference_v<T> && !std::is_const_v<T>, "covey: only whole values travel between peers: no reference, no const");
     static_assert(!std::is_array_v<T>, "covey: an array cannot be passed by value: use std::array, or std::string for a literal");
     detail::refuse_what_cannot_travel<T>();
-    static_assert(serializable<T>, "covey: this type cannot be sent to another peer: give it a cereal serialize() or make it an "
-                                   "aggregate of types that can");
+    static_assert(serializable<T>,
+                  "covey: this type cannot be sent to another peer: give it a cereal serialize() or make it an "
+                  "aggregate of types that can");
 }
 
 }  // namespace covey::wire

@@ -1,8 +1,8 @@
 // The calls of one link, in both directions.
 #pragma once
 
-#include <covey/call/function_table.hpp>
 #include <covey/call/detail/outgoing.hpp>
+#include <covey/call/function_table.hpp>
 #include <covey/net/link.hpp>
 #include <covey/task/work.hpp>
 
@@ -69,9 +69,10 @@ private:
     void send(outgoing_call& call, std::uint32_t index, std::uint32_t generation);
     void not_sent(outgoing_call& call, std::uint32_t index, std::exception_ptr why);
     void release(std::uint32_t index) noexcept;  // with the mutex held
-    void unlink(outgoing_call& call) noexcept;  // with the mutex held
+    void unlink(outgoing_call& call) noexcept;   // with the mutex held
     [[noreturn]] void rethrow_failure(const function_entry& function, bytes_view body) const;
-    void send_failure(std::uint32_t index, std::uint32_t generation, failure_kind kind, errc code, std::string_view type, std::string_view text) noexcept;
+    void send_failure(std::uint32_t index, std::uint32_t generation, failure_kind kind, errc code, std::string_view type,
+                      std::string_view text) noexcept;
 
     call_service& m_service;
     scheduler& m_scheduler;
@@ -84,7 +85,7 @@ private:
     bool m_closed = false;
     errc m_why = errc::link_lost;
     std::string m_text;
-    std::vector<slot> m_slots;               // grows up to the credit
+    std::vector<slot> m_slots;  // grows up to the credit
     std::vector<std::uint32_t> m_free;
     outgoing_call* m_first_waiting = nullptr;
     outgoing_call* m_last_waiting = nullptr;

@@ -20,7 +20,8 @@ struct function_entry;
 /// the completion, the timer if there is one, and each sender that holds it.
 class outgoing_call : timer {
 public:
-    outgoing_call(const function_entry& function, time_point deadline) noexcept : timer(&fired), m_function(function), m_deadline(deadline) {}
+    outgoing_call(const function_entry& function, time_point deadline) noexcept
+        : timer(&fired), m_function(function), m_deadline(deadline) {}
 
 protected:
     ~outgoing_call() = default;

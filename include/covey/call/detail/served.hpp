@@ -1,8 +1,8 @@
 // A call that this peer serves for another one.
 #pragma once
 
-#include <covey/call/detail/channel.hpp>
 #include <covey/call/context.hpp>
+#include <covey/call/detail/channel.hpp>
 #include <covey/task/schedule.hpp>
 #include <covey/task/task.hpp>
 
@@ -10,11 +10,12 @@
 
 namespace covey {
 
-/// Lives from the call's frame to its answer; shared by the coroutine that serves it and the channel, which may stop it. The function's entry uses it in
-/// this order: `arguments`, `begin`, [run], `ran`, `room`, `reply`.
+/// Lives from the call's frame to its answer; shared by the coroutine that serves it and the channel, which may stop it.
+/// The function's entry uses it in this order: `arguments`, `begin`, [run], `ran`, `room`, `reply`.
 class served_call {
 public:
-    served_call(std::shared_ptr<call_channel> channel, const wire::frame_header& h, bytes_view arguments, task_context context, peer_id self);
+    served_call(std::shared_ptr<call_channel> channel, const wire::frame_header& h, bytes_view arguments, task_context context,
+                peer_id self);
     served_call(const served_call&) = delete;
     served_call& operator=(const served_call&) = delete;
     ~served_call();

@@ -55,7 +55,8 @@ COVEY_INLINE void outgoing_call::fired(timer& t) noexcept {
 
 COVEY_INLINE void outgoing_call::throw_timed_out() const {
     const net::link& link = m_channel->link();
-    throw error(errc::timed_out, "no reply from " + link.description() + " to " + m_function.readable_name() + " within the deadline", link.peer());
+    throw error(errc::timed_out, "no reply from " + link.description() + " to " + m_function.readable_name() + " within the deadline",
+                link.peer());
 }
 
 COVEY_INLINE void outgoing_call::on_stop::operator()() const noexcept {
@@ -93,8 +94,10 @@ COVEY_INLINE bool call_channel::enqueue(outgoing_call& call) {
             return true;
         }
         call.m_phase = outgoing_call::phase::done;
-        why = m_closed ? std::make_exception_ptr(error(errc::unreachable, m_link->description() + ": " + m_text, m_link->peer()))
-                       : std::make_exception_ptr(error(errc::overloaded, std::to_string(m_waiting) + " calls already wait for " + m_link->description(), m_link->peer()));
+        why = m_closed
+                  ? std::make_exception_ptr(error(errc::unreachable, m_link->description() + ": " + m_text, m_link->peer()))
+                  : std::make_exception_ptr(error(
+                        errc::overloaded, std::to_string(m_waiting) + " calls already wait for " + m_link->description(), m_link->peer()));
     }
     call.fail(std::move(why));
     call.complete();
@@ -265,7 +268,8 @@ COVEY_INLINE void call_channel::rethrow_failure(const function_entry& function, 
     std::string text(in.text(64 * 1024));
     if (kind == failure_kind::exception) throw remote_error(std::move(type), std::move(text), m_link->peer());
     if (kind == failure_kind::stopped) {
-        throw error(errc::peer_lost, m_link->description() + " is shutting down and stopped " + function.readable_name() + " before it had a result",
+        throw error(errc::peer_lost,
+                    m_link->description() + " is shutting down and stopped " + function.readable_name() + " before it had a result",
                     m_link->peer());
     }
     // The other side's text begins with what its code means; so does ours.
@@ -301,7 +305,8 @@ COVEY_INLINE void call_channel::close(errc why, const std::string& text) {
     // Without the mutex: what is stopped may be waiting for a call of this very channel.
     for (const auto& call : serving) call->request_stop();
     for (outgoing_call* call : sent) {
-        call->fail(std::make_exception_ptr(error(why, m_link->description() + ", while it ran " + call->m_function.readable_name() + ": " + text, m_link->peer())));
+        call->fail(std::make_exception_ptr(
+            error(why, m_link->description() + ", while it ran " + call->m_function.readable_name() + ": " + text, m_link->peer())));
         call->complete();
     }
     for (outgoing_call* call : waiting) {
@@ -325,10 +330,12 @@ COVEY_INLINE void call_channel::on_call(const wire::frame_header& h, bytes_view 
         body = body.subspan(16);
         function = function_table::instance().by_name(name);
         if (function == nullptr) {
-            refusal = "this program (build " + build_id() + ") exposes no function of that name; add `template struct covey::expose<...>;` to it";
+            refusal =
+                "this program (build " + build_id() + ") exposes no function of that name; add `template struct covey::expose<...>;` to it";
         } else if (function->schema != schema) {
             code = errc::build_mismatch;
-            refusal = function->readable_name() + " has other parameter or result types in build " + m_link->remote().build_id + " than in build " + build_id();
+            refusal = function->readable_name() + " has other parameter or result types in build " + m_link->remote().build_id +
+                      " than in build " + build_id();
             function = nullptr;
         }
     } else if (!m_same_table) {
@@ -347,8 +354,9 @@ COVEY_INLINE void call_channel::on_call(const wire::frame_header& h, bytes_view 
         const std::lock_guard lock(m_mutex);
         if (m_closed) return;  // nobody would ask it to stop
         if (h.slot >= m_credit_given || (h.slot < m_serving.size() && m_serving[h.slot] != nullptr)) {
-            throw error(errc::protocol_error, "a call in slot " + std::to_string(h.slot) + ", which is " +
-                                                  (h.slot >= m_credit_given ? "beyond the " + std::to_string(m_credit_given) + " granted" : "in use"));
+            throw error(errc::protocol_error,
+                        "a call in slot " + std::to_string(h.slot) + ", which is " +
+                            (h.slot >= m_credit_given ? "beyond the " + std::to_string(m_credit_given) + " granted" : "in use"));
         }
         if (h.slot >= m_serving.size()) m_serving.resize(h.slot + 1);
         m_serving[h.slot] = call;
@@ -366,8 +374,8 @@ COVEY_INLINE void call_channel::on_cancel(const wire::frame_header& h) {
     if (call != nullptr && call->m_generation == h.generation) call->request_stop();
 }
 
-COVEY_INLINE void call_channel::send_failure(std::uint32_t index, std::uint32_t generation, failure_kind kind, errc code, std::string_view type,
-                                             std::string_view text) noexcept {
+COVEY_INLINE void call_channel::send_failure(std::uint32_t index, std::uint32_t generation, failure_kind kind, errc code,
+                                             std::string_view type, std::string_view text) noexcept {
     wire::frame_header h;
     h.kind = wire::frame_kind::failure;
     h.slot = index;

@@ -34,7 +34,8 @@ COVEY_INLINE function_table& function_table::instance() noexcept {
 COVEY_INLINE void function_table::add(const function_entry& entry) noexcept {
     state& s = data();
     if (s.frozen.load(std::memory_order_acquire)) {
-        std::fprintf(stderr, "covey: %s was registered after the first peer had started; load the library that exposes it before\n", entry.name);
+        std::fprintf(stderr, "covey: %s was registered after the first peer had started; load the library that exposes it before\n",
+                     entry.name);
         std::abort();
     }
     const std::lock_guard lock(s.mutex);
@@ -72,8 +73,8 @@ COVEY_INLINE const function_entry* function_table::at(std::uint32_t index) const
 
 COVEY_INLINE const function_entry* function_table::by_name(std::uint64_t name_hash) const noexcept {
     const state& s = data();
-    const auto at =
-        std::lower_bound(s.by_name.begin(), s.by_name.end(), name_hash, [](const auto& entry, std::uint64_t hash) { return entry.first < hash; });
+    const auto at = std::lower_bound(s.by_name.begin(), s.by_name.end(), name_hash,
+                                     [](const auto& entry, std::uint64_t hash) { return entry.first < hash; });
     return at != s.by_name.end() && at->first == name_hash ? at->second : nullptr;
 }
 

@@ -15,7 +15,8 @@ namespace detail {
 struct serving {
     struct promise_type {
         // Found by the coroutine's parameters: the call brings its context.
-        promise_type(const std::shared_ptr<served_call>&, const function_entry&, const task_context& context) noexcept : m_context(context) {}
+        promise_type(const std::shared_ptr<served_call>&, const function_entry&, const task_context& context) noexcept
+            : m_context(context) {}
         const task_context& context() const noexcept { return m_context; }
         serving get_return_object() noexcept { return {std::coroutine_handle<promise_type>::from_promise(*this)}; }
         std::suspend_always initial_suspend() const noexcept { return {}; }
@@ -42,8 +43,8 @@ COVEY_INLINE std::string current_exception_type() {
 
 }  // namespace detail
 
-COVEY_INLINE served_call::served_call(std::shared_ptr<call_channel> channel, const wire::frame_header& h, bytes_view arguments, task_context context,
-                                      peer_id self)
+COVEY_INLINE served_call::served_call(std::shared_ptr<call_channel> channel, const wire::frame_header& h, bytes_view arguments,
+                                      task_context context, peer_id self)
     : m_channel(std::move(channel)),
       m_slot(h.slot),
       m_generation(h.generation),

@@ -7,8 +7,8 @@
 
 namespace covey {
 
-COVEY_INLINE call_service::call_service(environment& env, net::link_table& links, task_context context, peer_id self, std::uint32_t credit_given,
-                                        view_source view)
+COVEY_INLINE call_service::call_service(environment& env, net::link_table& links, task_context context, peer_id self,
+                                        std::uint32_t credit_given, view_source view)
     : m_env(env), m_links(links), m_context(context), m_self(self), m_credit_given(credit_given), m_view(std::move(view)) {}
 
 COVEY_INLINE void call_service::on_link_up(const std::shared_ptr<net::link>& link) {
@@ -112,24 +112,26 @@ COVEY_INLINE bool call_service::connect_awaiter::suspend(std::coroutine_handle<>
     const std::shared_ptr<const mesh::view> view = m_service.m_view();
     const member* const target = view->find(m_peer);
     if (target == nullptr) {
-        m_failure = std::make_exception_ptr(error(errc::unknown_peer, "peer " + to_string(m_peer) + " is not a member of this mesh (any more)", m_peer));
+        m_failure = std::make_exception_ptr(
+            error(errc::unknown_peer, "peer " + to_string(m_peer) + " is not a member of this mesh (any more)", m_peer));
         return false;
     }
     duration limit = connect_limit;
     if (m_deadline != never) limit = std::clamp<duration>(m_deadline - m_service.m_env.now(), std::chrono::milliseconds(1), connect_limit);
-    m_service.m_links.connect(target->address(), m_peer, limit,
-                              [this, self](std::shared_ptr<net::link> link, std::error_code why, const std::string& text) {
-                                  if (link != nullptr) {
-                                      m_channel = m_service.channel_of(*link);
-                                      if (m_channel == nullptr) {
-                                          m_failure = std::make_exception_ptr(error(errc::unreachable, link->description() + ": the link was closed at once", m_peer));
-                                      }
-                                  } else {
-                                      m_failure = std::make_exception_ptr(error(static_cast<errc>(why.value()), text, m_peer));
-                                  }
-                                  environment& env = m_service.m_env;
-                                  if (m_gate.fetch_sub(1, std::memory_order_acq_rel) == 1) env.post(self);
-                              });
+    m_service.m_links.connect(
+        target->address(), m_peer, limit, [this, self](std::shared_ptr<net::link> link, std::error_code why, const std::string& text) {
+            if (link != nullptr) {
+                m_channel = m_service.channel_of(*link);
+                if (m_channel == nullptr) {
+                    m_failure =
+                        std::make_exception_ptr(error(errc::unreachable, link->description() + ": the link was closed at once", m_peer));
+                }
+            } else {
+                m_failure = std::make_exception_ptr(error(static_cast<errc>(why.value()), text, m_peer));
+            }
+            environment& env = m_service.m_env;
+            if (m_gate.fetch_sub(1, std::memory_order_acq_rel) == 1) env.post(self);
+        });
     return m_gate.fetch_sub(1, std::memory_order_acq_rel) != 1;
 }
 
@@ -150,7 +152,8 @@ COVEY_INLINE peer_id call_service::choose(std::span<const peer_id> failed) {
     for (const bool avoid_failed : {true, false}) {
         for (const member& m : view->members) {
             if (m.table_digest() != table || m.role() == member_role::observer) continue;
-            if (avoid_failed && (m.state() == member_state::suspect || std::find(failed.begin(), failed.end(), m.id()) != failed.end())) continue;
+            if (avoid_failed && (m.state() == member_state::suspect || std::find(failed.begin(), failed.end(), m.id()) != failed.end()))
+                continue;
             const auto at = m_load.find(m.id());
             const double load = (1.0 + (at != m_load.end() ? at->second : 0)) / std::max<int>(m.threads(), 1);
             if (best == nullptr || load < best_load) {

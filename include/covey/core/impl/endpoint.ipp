@@ -10,7 +10,8 @@ namespace covey {
 
 COVEY_INLINE endpoint endpoint::parse(std::string_view text) {
     const auto fail = [text](const char* why) -> endpoint {
-        throw error(errc::bad_address, "\"" + std::string(text) + "\": " + why + "; write address:port, as in 127.0.0.1:7400 or [::1]:7400");
+        throw error(errc::bad_address,
+                    "\"" + std::string(text) + "\": " + why + "; write address:port, as in 127.0.0.1:7400 or [::1]:7400");
     };
     const std::size_t colon = text.rfind(':');
     if (colon == std::string_view::npos) return fail("no port");
@@ -26,7 +27,8 @@ COVEY_INLINE endpoint endpoint::parse(std::string_view text) {
         const auto* b = reinterpret_cast<const std::uint8_t*>(&four);
         return v4(b[0], b[1], b[2], b[3], e.port);
     }
-    if (host.size() > 2 && host.front() == '[' && host.back() == ']' && inet_pton(AF_INET6, host.substr(1, host.size() - 2).c_str(), &six) == 1) {
+    if (host.size() > 2 && host.front() == '[' && host.back() == ']' &&
+        inet_pton(AF_INET6, host.substr(1, host.size() - 2).c_str(), &six) == 1) {
         std::memcpy(e.address.data(), &six, 16);
         return e;
     }

@@ -36,8 +36,8 @@ template <class AsioEndpoint>
 endpoint from_asio(const AsioEndpoint& e) {
     endpoint result;
     result.port = e.port();
-    const auto six =
-        e.address().is_v4() ? asio::ip::make_address_v6(asio::ip::v4_mapped, e.address().to_v4()).to_bytes() : e.address().to_v6().to_bytes();
+    const auto six = e.address().is_v4() ? asio::ip::make_address_v6(asio::ip::v4_mapped, e.address().to_v4()).to_bytes()
+                                         : e.address().to_v6().to_bytes();
     std::copy(six.begin(), six.end(), result.address.begin());
     return result;
 }
@@ -192,15 +192,16 @@ private:
             finish({});
             return;
         }
-        m_socket.async_read_some(asio::buffer(into.data(), into.size()), [self = shared_from_this()](const std::error_code& why, std::size_t n) {
-            self->m_pool.on_event();
-            if (why) {
-                self->finish(why == asio::error::eof || why == asio::error::operation_aborted ? std::error_code{} : to_standard(why));
-            } else {
-                self->m_handler->on_read(n);
-                self->read();
-            }
-        });
+        m_socket.async_read_some(
+            asio::buffer(into.data(), into.size()), [self = shared_from_this()](const std::error_code& why, std::size_t n) {
+                self->m_pool.on_event();
+                if (why) {
+                    self->finish(why == asio::error::eof || why == asio::error::operation_aborted ? std::error_code{} : to_standard(why));
+                } else {
+                    self->m_handler->on_read(n);
+                    self->read();
+                }
+            });
     }
 
     void wait_writable() noexcept {
@@ -257,7 +258,8 @@ private:
 
 class asio_acceptor final : public std::enable_shared_from_this<asio_acceptor> {
 public:
-    asio_acceptor(pool& on, accept_callback accepted) : m_pool(on), m_acceptor(on.io()), m_retry(on.io()), m_accepted(std::move(accepted)) {}
+    asio_acceptor(pool& on, accept_callback accepted)
+        : m_pool(on), m_acceptor(on.io()), m_retry(on.io()), m_accepted(std::move(accepted)) {}
 
     void open(const endpoint& local) {
         const auto where = to_asio<asio::ip::tcp>(local);
@@ -394,7 +396,8 @@ COVEY_INLINE asio_environment::asio_environment(pool& on) noexcept : m_pool(on) 
     }
 }
 
-COVEY_INLINE std::unique_ptr<datagram_socket> asio_environment::open_datagram(const endpoint& local, std::shared_ptr<datagram_handler> handler) {
+COVEY_INLINE std::unique_ptr<datagram_socket> asio_environment::open_datagram(const endpoint& local,
+                                                                              std::shared_ptr<datagram_handler> handler) {
     auto impl = std::make_shared<detail::asio_datagram>(m_pool, std::move(handler));
     impl->open(local);
     return std::make_unique<detail::asio_datagram_socket>(std::move(impl));
@@ -421,7 +424,8 @@ COVEY_INLINE std::vector<endpoint> asio_environment::resolve(std::string_view ho
     addrinfo* found = nullptr;
     const int failure = getaddrinfo(host.c_str(), port.c_str(), &hints, &found);
     if (failure != 0) {
-        throw error(errc::bad_address, "\"" + std::string(host_and_port) + "\" cannot be resolved: " + gai_strerror(failure) + "; write address:port or host:port");
+        throw error(errc::bad_address, "\"" + std::string(host_and_port) + "\" cannot be resolved: " + gai_strerror(failure) +
+                                           "; write address:port or host:port");
     }
     std::vector<endpoint> result;
     for (const addrinfo* a = found; a != nullptr; a = a->ai_next) {
@@ -438,7 +442,8 @@ COVEY_INLINE std::vector<endpoint> asio_environment::resolve(std::string_view ho
 COVEY_INLINE void asio_environment::log(log_level level, std::string_view line) noexcept {
     if (level < m_log_from) return;
     static constexpr const char* names[] = {"debug", "info", "warning", "error"};
-    std::fprintf(stderr, "covey: %s: %s%.*s\n", names[static_cast<int>(level)], m_log_prefix.c_str(), static_cast<int>(line.size()), line.data());
+    std::fprintf(stderr, "covey: %s: %s%.*s\n", names[static_cast<int>(level)], m_log_prefix.c_str(), static_cast<int>(line.size()),
+                 line.data());
 }
 
 }  // namespace covey

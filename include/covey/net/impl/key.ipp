@@ -84,7 +84,7 @@ COVEY_INLINE cluster_key cluster_key::load(const std::string& path) {
         if (number == ENOENT) throw fail("no such file; make one with `peerd keygen " + path + "` and copy it to every machine");
         throw fail(detail::system_text(number) + "; it must be readable by the user that runs the peer");
     }
-    struct stat info {};
+    struct stat info{};
     if (::fstat(file.get(), &info) != 0) throw fail(detail::system_text(errno));
     if (!S_ISREG(info.st_mode)) throw fail("not a regular file");
     if ((info.st_mode & (S_IRWXG | S_IRWXO)) != 0) throw fail("others than its owner may use it; run `chmod 600 " + path + "`");

@@ -31,7 +31,8 @@ namespace detail {
 inline std::uint64_t entropy() noexcept {
     std::uint64_t seed = 0;
     if (getrandom(&seed, sizeof seed, 0) != sizeof seed) {
-        seed = static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count()) ^ static_cast<std::uint64_t>(getpid());
+        seed =
+            static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count()) ^ static_cast<std::uint64_t>(getpid());
     }
     return seed;
 }
@@ -194,8 +195,7 @@ struct pool::state {
             io.run_one();
         } else {
             // A few at a time: each is short, and what they post can be stolen.
-            for (unsigned n = 0; n < 16 && io.poll_one() != 0; ++n) {
-            }
+            for (unsigned n = 0; n < 16 && io.poll_one() != 0; ++n) {}
         }
         self.in_reactor = false;
         if (self.has_baton) release_baton(self);
@@ -346,8 +346,7 @@ COVEY_INLINE pool::~pool() {
     for (auto& worker : m_state->workers) worker->thread.join();
     // Sockets that were closed still have their last handlers queued, which let go of what they hold.
     m_state->io.restart();
-    while (m_state->io.poll() != 0) {
-    }
+    while (m_state->io.poll() != 0) {}
 }
 
 COVEY_INLINE void pool::post(std::coroutine_handle<> work) noexcept { m_state->post(work); }
