@@ -40,6 +40,8 @@ struct peer_config {
     net::link_config links{};
     /// Calls that each other peer may have in flight towards this one; more wait there.
     std::uint32_t call_credit = 1024;
+    /// Log it when a seed refuses this peer. Off where `wait_until_joined` is awaited, which throws it.
+    bool log_refusal = true;
     /// What `args()` gives.
     std::vector<std::string> args{};
 

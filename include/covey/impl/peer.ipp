@@ -1,11 +1,12 @@
 #pragma once
 
 #include <covey/call/build.hpp>
+#include <covey/mesh/detail/change_list.hpp>
+#include <covey/mesh/detail/key_seal.hpp>
 #include <covey/mesh/driver.hpp>
 #include <covey/net/asio_environment.hpp>
 #include <covey/net/key.hpp>
 #include <covey/net/link_table.hpp>
-#include <covey/net/seal.hpp>
 #include <covey/peer.hpp>
 #include <covey/sched/pool.hpp>
 #include <covey/task/timeout.hpp>
@@ -20,109 +21,6 @@
 namespace covey {
 
 namespace detail {
-
-/// The mesh's datagrams under the cluster key.
-class mesh_seal final : public mesh::datagram_seal {
-public:
-    mesh_seal(const net::cluster_key& key, const cluster_id& cluster, peer_id self, epoch_t epoch) : m_sealer(key, cluster, self, epoch) {}
-
-    void seal(bytes_view plain, byte_buffer& out) override {
-        const std::lock_guard lock(m_mutex);
-        m_sealer.seal(plain, out);
-    }
-    bool open(bytes_view sealed, byte_buffer& out) override {
-        const std::lock_guard lock(m_mutex);
-        return m_sealer.open(sealed, out);
-    }
-    void set_epoch(epoch_t epoch) {
-        const std::lock_guard lock(m_mutex);
-        m_sealer.set_epoch(epoch);
-    }
-    static_assert(net::sealer::overhead <= mesh::datagram_seal::overhead);
-
-private:
-    std::mutex m_mutex;
-    net::sealer m_sealer;
-};
-
-/// Coroutines that wait for the next change of the membership.
-class change_list {
-public:
-    class awaiter {
-    public:
-        /// Waits until there were more than `seen` changes.
-        awaiter(change_list& list, std::uint64_t seen) noexcept : m_list(list), m_seen(seen) {}
-        bool await_ready() const noexcept { return false; }
-        template <class Promise>
-        COVEY_NOINLINE bool await_suspend(std::coroutine_handle<Promise> self) {
-            m_context = &context_of(self);
-            m_waiter = self;
-            if (!m_list.add(*this)) return false;
-            if (m_context->stop.stop_possible()) m_on_stop.emplace(m_context->stop, on_stop{this});
-            return m_gate.fetch_sub(1, std::memory_order_acq_rel) != 1;
-        }
-        void await_resume() {
-            m_on_stop.reset();
-            m_context->enter();
-            if (m_stopped) throw stopped{};
-        }
-
-    private:
-        friend class change_list;
-        struct on_stop {
-            awaiter* self;
-            void operator()() const noexcept {
-                if (!self->m_list.remove(*self)) return;
-                self->m_stopped = true;
-                self->arrive();
-            }
-        };
-        void arrive() noexcept {
-            scheduler* const resume_on = m_context->scheduler;
-            const std::coroutine_handle<> waiter = m_waiter;
-            if (m_gate.fetch_sub(1, std::memory_order_acq_rel) == 1) resume_on->post(waiter);
-        }
-
-        change_list& m_list;
-        const std::uint64_t m_seen;
-        const task_context* m_context = nullptr;
-        std::coroutine_handle<> m_waiter;
-        std::atomic<int> m_gate{2};
-        std::optional<stop_callback<on_stop>> m_on_stop;
-        bool m_stopped = false;
-    };
-
-    /// How many changes there were.
-    std::uint64_t count() const {
-        const std::lock_guard lock(m_mutex);
-        return m_count;
-    }
-    void changed() {
-        std::vector<awaiter*> waiting;
-        {
-            const std::lock_guard lock(m_mutex);
-            ++m_count;
-            waiting.swap(m_waiting);
-        }
-        for (awaiter* a : waiting) a->arrive();
-    }
-
-private:
-    bool add(awaiter& a) {
-        const std::lock_guard lock(m_mutex);
-        if (m_count > a.m_seen) return false;
-        m_waiting.push_back(&a);
-        return true;
-    }
-    bool remove(awaiter& a) {
-        const std::lock_guard lock(m_mutex);
-        return std::erase(m_waiting, &a) != 0;
-    }
-
-    mutable std::mutex m_mutex;
-    std::uint64_t m_count = 0;
-    std::vector<awaiter*> m_waiting;  // bounded by the coroutines that wait
-};
 
 inline std::string default_peer_name() {
     utsname names{};
@@ -185,8 +83,8 @@ struct peer::state final : net::link_events {
             links.emplace(env, config.links, hello, key, *this);
             bound = links->listen(wanted);
             info.address = bound;
-            std::unique_ptr<detail::mesh_seal> sealing;
-            if (key) sealing = std::make_unique<detail::mesh_seal>(*key, cluster, id, info.epoch);
+            std::unique_ptr<detail::key_seal> sealing;
+            if (key) sealing = std::make_unique<detail::key_seal>(*key, cluster, id, info.epoch);
             seal = sealing.get();
             mesh::driver_callbacks callbacks;
             callbacks.on_event = [this](const membership_event& event) { on_membership(event); };
@@ -299,8 +197,7 @@ struct peer::state final : net::link_events {
             if (refusal || membership->has_joined()) return;
             refusal = e;
         }
-        // Who awaits the joining is told by an exception.
-        if (!joining_awaited.load(std::memory_order_relaxed)) env.log(log_level::error, e.what());
+        if (config.log_refusal) env.log(log_level::error, e.what());
         changes.changed();
     }
 
@@ -340,12 +237,11 @@ struct peer::state final : net::link_events {
     std::atomic<bool> closing{false};
     std::shared_ptr<int> alive = std::make_shared<int>();
     detail::change_list changes;
-    std::atomic<bool> joining_awaited{false};
     mutable std::mutex mutex;  // guards the next two
     std::optional<error> refusal;
     std::optional<peer_id> main_seen;
     std::optional<call_service> calls;
-    detail::mesh_seal* seal = nullptr;  // owned by the driver
+    detail::key_seal* seal = nullptr;  // owned by the driver
     std::optional<mesh::driver> membership;
     std::optional<net::link_table> links;
 };
@@ -443,7 +339,6 @@ COVEY_INLINE std::optional<peer_id> peer::main_peer() const {
 }
 
 COVEY_INLINE task<void> peer::wait_until_joined(duration limit) {
-    m_state->joining_awaited.store(true, std::memory_order_relaxed);
     const auto joined = [](peer& self) -> task<void> {
         for (;;) {
             const std::uint64_t seen = self.change_count();

@@ -176,6 +176,7 @@ COVEY_INLINE int run_program(int argc, char** argv, unique_function<task<int>(pe
     try {
         peer_config config = parse_program_arguments(argc, argv);
         serves = config.role == member_role::serve;
+        config.log_refusal = false;  // it ends the program with the same words
         self.emplace(std::move(config));
     } catch (const std::exception& e) {
         std::fprintf(stderr, "%s: %s\n", name, e.what());

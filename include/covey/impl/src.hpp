@@ -55,6 +55,8 @@
 #include <covey/net/tls.hpp>
 #include <covey/mesh/broadcast.hpp>
 #include <covey/mesh/config.hpp>
+#include <covey/mesh/detail/change_list.hpp>
+#include <covey/mesh/detail/key_seal.hpp>
 #include <covey/mesh/driver.hpp>
 #include <covey/mesh/machine.hpp>
 #include <covey/mesh/member.hpp>

@@ -21,6 +21,14 @@ namespace covey {
 
 namespace detail {
 
+// Asio's sockets and timers bound to the context's own executor: its default one is type-erased, which costs an allocation
+// here and there and, in a header, a second of compile time.
+using asio_executor = asio::io_context::executor_type;
+using asio_udp_socket = asio::basic_datagram_socket<asio::ip::udp, asio_executor>;
+using asio_tcp_socket = asio::basic_stream_socket<asio::ip::tcp, asio_executor>;
+using asio_tcp_acceptor = asio::basic_socket_acceptor<asio::ip::tcp, asio_executor>;
+using asio_timer = asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, asio_executor>;
+
 template <class Protocol>
 typename Protocol::endpoint to_asio(const endpoint& e) {
     if (e.is_v4()) {
@@ -114,7 +122,7 @@ private:
     pool& m_pool;
     std::mutex m_mutex;
     bool m_closed = false;
-    asio::ip::udp::socket m_socket;
+    asio_udp_socket m_socket;
     std::shared_ptr<datagram_handler> m_handler;
     endpoint m_local;
     asio::ip::udp::endpoint m_from;
@@ -134,7 +142,7 @@ private:
 
 class asio_stream final : public std::enable_shared_from_this<asio_stream> {
 public:
-    asio_stream(pool& on, asio::ip::tcp::socket socket) : m_pool(on), m_socket(std::move(socket)) {
+    asio_stream(pool& on, asio_tcp_socket socket) : m_pool(on), m_socket(std::move(socket)) {
         std::error_code ignored;
         static_cast<void>(m_socket.set_option(asio::ip::tcp::no_delay(true), ignored));
         static_cast<void>(m_socket.non_blocking(true, ignored));
@@ -177,7 +185,7 @@ public:
         const std::lock_guard lock(m_mutex);
         if (std::exchange(m_closed, true)) return;
         std::error_code ignored;
-        static_cast<void>(m_socket.shutdown(asio::ip::tcp::socket::shutdown_both, ignored));
+        static_cast<void>(m_socket.shutdown(asio::socket_base::shutdown_both, ignored));
         static_cast<void>(m_socket.cancel(ignored));
     }
     endpoint local() const noexcept { return m_local; }
@@ -207,7 +215,7 @@ private:
     void wait_writable() noexcept {
         const std::lock_guard lock(m_mutex);
         if (m_closed || std::exchange(m_waiting, true)) return;
-        m_socket.async_wait(asio::ip::tcp::socket::wait_write, [self = shared_from_this()](const std::error_code& why) {
+        m_socket.async_wait(asio::socket_base::wait_write, [self = shared_from_this()](const std::error_code& why) {
             self->m_pool.on_event();
             std::shared_ptr<stream_handler> handler;
             {
@@ -236,7 +244,7 @@ private:
     bool m_closed = false;
     bool m_waiting = false;
     bool m_missed = false;  // there was room, and no handler yet to tell it to
-    asio::ip::tcp::socket m_socket;
+    asio_tcp_socket m_socket;
     std::shared_ptr<stream_handler> m_handler;
     endpoint m_local;
     endpoint m_remote;
@@ -289,7 +297,7 @@ private:
             m_pool.remove_io();
             return;
         }
-        m_acceptor.async_accept([self = shared_from_this()](const std::error_code& why, asio::ip::tcp::socket socket) {
+        m_acceptor.async_accept([self = shared_from_this()](const std::error_code& why, asio_tcp_socket socket) {
             self->m_pool.on_event();
             bool closed = false;
             {
@@ -319,8 +327,8 @@ private:
     pool& m_pool;
     std::mutex m_mutex;
     bool m_closed = false;
-    asio::ip::tcp::acceptor m_acceptor;
-    asio::steady_timer m_retry;
+    asio_tcp_acceptor m_acceptor;
+    asio_timer m_retry;
     accept_callback m_accepted;
     endpoint m_local;
 };
@@ -380,8 +388,8 @@ private:
     std::mutex m_mutex;
     bool m_decided = false;
     bool m_timed_out = false;
-    asio::ip::tcp::socket m_socket;
-    asio::steady_timer m_limit;
+    asio_tcp_socket m_socket;
+    asio_timer m_limit;
     connect_callback m_done;
 };
 

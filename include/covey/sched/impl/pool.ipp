@@ -323,7 +323,9 @@ struct pool::state {
     std::mutex timers_mutex;
     timer_queue timers;
     time_point tick_at = never;
-    asio::steady_timer tick;
+    // Bound to the context's own executor: the default one is type-erased.
+    asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, asio::io_context::executor_type>
+        tick;
 
     std::mutex random_mutex;
     random_source random{detail::entropy()};
