@@ -59,7 +59,8 @@ public:
     explicit peer(peer_config config);
     /// On an environment that exists, such as a simulated host; it must outlive the peer and its sockets.
     peer(environment& env, peer_config config);
-    /// Leaves, if that was not done, and waits for the calls being served.
+    /// Leaves, if that was not done, and waits for the calls being served. On a foreign environment it only closes: leave and
+    /// drain first.
     ~peer();
     peer(const peer&) = delete;
     peer& operator=(const peer&) = delete;
@@ -102,10 +103,10 @@ public:
     }
     /// What coroutines of this peer run under. Its stop token fires at request_stop and when the peer closes.
     const task_context& root_context() const noexcept;
-    /// Asks everything that runs on this peer to stop.
+    /// Asks everything that was started here to stop; calls served for others are asked when the peer closes.
     void request_stop() noexcept;
 
-    /// Tells the others and closes: blocks for about a second at most. What was in flight fails with errc::shut_down.
+    /// Tells the others and closes: blocks for about a second, five at most; not for one of its workers. What was in flight fails with errc::shut_down.
     /// Idempotent. Not for a simulated peer, which cannot block: see start_leave.
     void leave();
     /// The first half of leave(): tells the others; `done` is called when that is done.

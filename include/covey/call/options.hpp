@@ -13,7 +13,7 @@ namespace covey {
 struct call_options {
     /// For the whole call, retries included; zero: none of its own. A deadline of the calling coroutine counts as well.
     duration deadline{};
-    /// How often the call is made again after unreachable, peer_lost, link_lost or overloaded, on another peer unless one
+    /// How often the call is made again after unreachable, unknown_peer, peer_lost, link_lost or overloaded, on another peer unless one
     /// was named. The function may then run more than once. A call that surely did not run (`unreachable`, no target named)
     /// is always tried again elsewhere, up to 3 times.
     int retries = 0;

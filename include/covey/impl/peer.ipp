@@ -52,7 +52,12 @@ struct peer::state final : net::link_events {
     }
 
     void open() {
+        // What can be wrong with the configuration is looked at before anything runs.
         const endpoint wanted = env.resolve(config.bind).front();
+        std::vector<endpoint> seeds;
+        for (const std::string& seed : config.join) {
+            for (const endpoint& e : env.resolve(seed)) seeds.push_back(e);
+        }
         std::optional<net::cluster_key> key;
         if (!config.key_file.empty()) key = net::cluster_key::load(config.key_file);
         const cluster_id cluster = cluster_id::from_name(config.cluster);
@@ -104,10 +109,11 @@ struct peer::state final : net::link_events {
         }
         calls.emplace(env, *links, root, id, config.call_credit, [this] { return membership->members(); });
         ready.store(true, std::memory_order_release);
-        membership->start();
-        std::vector<endpoint> seeds;
-        for (const std::string& seed : config.join) {
-            for (const endpoint& e : env.resolve(seed)) seeds.push_back(e);
+        try {
+            membership->start();
+        } catch (...) {
+            close();
+            throw;
         }
         if (!seeds.empty()) membership->join(seeds);
         env.log(log_level::info, "peer " + to_string(id) + " (" + config.name + ") listens on " + to_string(bound));

@@ -194,6 +194,9 @@ COVEY_INLINE int run_program(int argc, char** argv, unique_function<task<int>(pe
         } catch (const std::exception& e) {
             std::fprintf(stderr, "%s: %s\n", name, e.what());
             code = 1;
+        } catch (...) {
+            std::fprintf(stderr, "%s: the main coroutine ended with an exception that is no std::exception\n", name);
+            code = 1;
         }
         if (signals && signals->received() != 0) code = 128 + signals->received();
         self->leave();

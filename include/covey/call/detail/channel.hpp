@@ -28,6 +28,8 @@ class call_channel : public std::enable_shared_from_this<call_channel> {
 public:
     /// Calls waiting for a slot; beyond, errc::overloaded.
     static constexpr std::size_t waiting_max = 65536;
+    /// Bytes of a link that wait to be sent; a failure to be sent beyond that ends the link instead.
+    static constexpr std::size_t unread_answers_max = std::size_t{256} * 1024 * 1024;
 
     call_channel(call_service& service, scheduler& on, std::shared_ptr<net::link> link, std::uint32_t credit_given);
 
@@ -66,8 +68,10 @@ private:
     bool enqueue(outgoing_call& call);
     /// Takes a call out; true for exactly one caller, who then completes it. Tells the other side if it was sent.
     bool claim(outgoing_call& call, bool tell_other_side);
-    void send(outgoing_call& call, std::uint32_t index, std::uint32_t generation);
-    void not_sent(outgoing_call& call, std::uint32_t index, std::exception_ptr why);
+    /// False: it could not be sent, and is complete.
+    bool send(outgoing_call& call, std::uint32_t index, std::uint32_t generation);
+    void sent(outgoing_call& call, std::uint32_t index, std::uint32_t generation);
+    void not_sent(outgoing_call& call, std::uint32_t index, std::uint32_t generation, std::exception_ptr why);
     void release(std::uint32_t index) noexcept;  // with the mutex held
     void unlink(outgoing_call& call) noexcept;   // with the mutex held
     [[noreturn]] void rethrow_failure(const function_entry& function, bytes_view body) const;

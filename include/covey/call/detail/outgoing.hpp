@@ -39,7 +39,7 @@ protected:
 private:
     friend class call_channel;
 
-    enum class phase : unsigned char { idle, waiting, sent, done };
+    enum class phase : unsigned char { idle, waiting, sending, sent, done };
 
     struct on_stop {
         outgoing_call* call;

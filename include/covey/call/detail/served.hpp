@@ -36,7 +36,7 @@ public:
     struct room_awaiter {
         served_call* m_call;
         bool await_ready() const noexcept { return false; }
-        bool await_suspend(std::coroutine_handle<> self) const { return m_call->m_channel->link().wait_writable(self); }
+        COVEY_NOINLINE bool await_suspend(std::coroutine_handle<> self) const { return m_call->m_channel->link().wait_writable(self); }
         void await_resume() const noexcept { m_call->m_task.enter(); }
     };
     /// Waits while the link is congested.

@@ -119,11 +119,13 @@ COVEY_INLINE bool call_channel::claim(outgoing_call& call, bool tell_other_side)
         const auto before = std::exchange(call.m_phase, outgoing_call::phase::done);
         if (before == outgoing_call::phase::done) return false;
         if (before == outgoing_call::phase::waiting) unlink(call);
-        if (before != outgoing_call::phase::sent) return true;
+        if (before != outgoing_call::phase::sending && before != outgoing_call::phase::sent) return true;
         // The slot stays taken until the other side has answered.
         m_slots[call.m_slot].call = nullptr;
         cancel.slot = call.m_slot;
         cancel.generation = m_slots[call.m_slot].generation;
+        // A cancel must not overtake its call: whoever is sending that will see that it is not wanted any more.
+        if (before == outgoing_call::phase::sending) return true;
     }
     if (tell_other_side) {
         try {
@@ -171,15 +173,15 @@ COVEY_INLINE void call_channel::pump() {
             s.call = call;
             generation = ++s.generation;
             call->m_slot = index;
-            call->m_phase = outgoing_call::phase::sent;
+            call->m_phase = outgoing_call::phase::sending;
             call->m_gate.fetch_add(1, std::memory_order_relaxed);  // we hold it while we encode, whatever becomes of it
         }
-        send(*call, index, generation);
+        if (send(*call, index, generation)) sent(*call, index, generation);
         call->arrive(1);
     }
 }
 
-COVEY_INLINE void call_channel::send(outgoing_call& call, std::uint32_t index, std::uint32_t generation) {
+COVEY_INLINE bool call_channel::send(outgoing_call& call, std::uint32_t index, std::uint32_t generation) {
     wire::frame_header h;
     h.kind = wire::frame_kind::call;
     h.slot = index;
@@ -206,16 +208,42 @@ COVEY_INLINE void call_channel::send(outgoing_call& call, std::uint32_t index, s
         std::exception_ptr why = std::current_exception();
         // A link that ends meanwhile has its own reason, but here it counts that the call was not sent.
         if (!m_link->is_up()) why = std::make_exception_ptr(error(errc::unreachable, e.what(), m_link->peer()));
-        not_sent(call, index, std::move(why));
+        not_sent(call, index, generation, std::move(why));
+        return false;
     } catch (...) {
-        not_sent(call, index, std::current_exception());
+        not_sent(call, index, generation, std::current_exception());
+        return false;
+    }
+    return true;
+}
+
+COVEY_INLINE void call_channel::sent(outgoing_call& call, std::uint32_t index, std::uint32_t generation) {
+    wire::frame_header cancel;
+    {
+        const std::lock_guard lock(m_mutex);
+        if (call.m_phase == outgoing_call::phase::sending) {
+            call.m_phase = outgoing_call::phase::sent;
+            return;
+        }
+        // Over already: answered, or given up while we were sending it.
+        const slot& s = m_slots[index];
+        if (m_closed || !s.taken || s.generation != generation || s.call != nullptr) return;
+        cancel.kind = wire::frame_kind::cancel;
+        cancel.slot = index;
+        cancel.generation = generation;
+    }
+    try {
+        m_link->send(cancel, bytes_view{});
+    } catch (const std::exception&) {
+        // The link is gone, and with it the call there.
     }
 }
 
-COVEY_INLINE void call_channel::not_sent(outgoing_call& call, std::uint32_t index, std::exception_ptr why) {
+COVEY_INLINE void call_channel::not_sent(outgoing_call& call, std::uint32_t index, std::uint32_t generation, std::exception_ptr why) {
     {
         const std::lock_guard lock(m_mutex);
-        release(index);
+        // A hostile peer may have answered what it was not asked yet.
+        if (m_slots[index].taken && m_slots[index].generation == generation) release(index);
         if (std::exchange(call.m_phase, outgoing_call::phase::done) == outgoing_call::phase::done) return;
     }
     call.fail(std::move(why));
@@ -381,6 +409,11 @@ COVEY_INLINE void call_channel::send_failure(std::uint32_t index, std::uint32_t 
     h.slot = index;
     h.generation = generation;
     try {
+        // A peer that calls and never reads what it gets must not fill our memory.
+        if (m_link->congested() && m_link->statistics().bytes_waiting > unread_answers_max) {
+            m_link->abort(errc::overloaded, "it does not read the answers to its calls");
+            return;
+        }
         m_link->send(h, [&](byte_buffer& out) {
             byte_writer writer(out);
             writer.number(kind);

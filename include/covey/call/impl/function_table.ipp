@@ -79,6 +79,7 @@ COVEY_INLINE const function_entry* function_table::by_name(std::uint64_t name_ha
 }
 
 COVEY_INLINE const function_entry* function_table::by_address(void (*address)()) const noexcept {
+    if (address == nullptr) return nullptr;  // that is what lambdas have
     for (const function_entry* e : data().entries) {
         if (e->address == address) return e;
     }

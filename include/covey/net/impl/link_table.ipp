@@ -121,6 +121,11 @@ COVEY_INLINE void link_table::core::on_link_up(const std::shared_ptr<link>& l) {
         const std::lock_guard lock(m_mutex);
         if (m_closed) return;  // `close` ends it
         std::erase(m_greeting, l);
+    }
+    // Before anybody can find the link: whoever does may rely on its being known. `close` waits for us before it collects.
+    m_user.on_link_up(l);
+    {
+        const std::lock_guard lock(m_mutex);
         const auto d = dial_of(l);
         if (d != m_dials.end()) {
             where = to_string(d->first);
@@ -131,7 +136,6 @@ COVEY_INLINE void link_table::core::on_link_up(const std::shared_ptr<link>& l) {
         all.push_back({l, 0, 0});
         if (all.size() > 1) arm_timer();
     }
-    m_user.on_link_up(l);
     for (waiter& w : waiters) {
         if (w.expected && w.expected != l->peer()) {
             w.done(nullptr, make_error_code(errc::unreachable),

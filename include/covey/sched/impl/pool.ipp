@@ -154,7 +154,18 @@ struct pool::state {
     }
 
     void interrupt() noexcept {
-        if (polling.load(std::memory_order_relaxed) && !interrupted.exchange(true, std::memory_order_acq_rel)) asio::post(io, [] {});
+        if (polling.load(std::memory_order_relaxed) && !interrupted.exchange(true, std::memory_order_acq_rel))
+            asio::post(io, [this] { interrupt_handled(); });
+    }
+
+    /// The posted handler runs in the poll that it ends, as a rule. If that poll had let go of the baton before, the one that
+    /// blocks now was not interrupted at all.
+    void interrupt_handled() noexcept {
+        const worker* const self = detail::this_worker();
+        if (self != nullptr && self->has_baton) return;
+        interrupted.store(false, std::memory_order_relaxed);
+        full_fence();
+        if (has_work()) interrupt();
     }
 
     void idle(worker& self) noexcept {
@@ -185,7 +196,7 @@ struct pool::state {
 
     /// Runs one event, waiting for it if `wait`. The caller has the baton; afterwards nobody or somebody else has.
     void poll(worker& self, bool wait) noexcept {
-        self.in_reactor = true;
+        self.in_reactor = wait;  // a busy worker has other work first: what it finds is for the deque
         if (wait) {
             polling.store(true, std::memory_order_relaxed);
             full_fence();
@@ -198,7 +209,11 @@ struct pool::state {
             for (unsigned n = 0; n < 16 && io.poll_one() != 0; ++n) {}
         }
         self.in_reactor = false;
-        if (self.has_baton) release_baton(self);
+        if (!self.has_baton) return;
+        release_baton(self);
+        // Whoever found the baton taken and went to sleep must not be left without anybody to watch the reactor.
+        full_fence();
+        if (sleepers.load(std::memory_order_relaxed) != 0) wake_one();
     }
 
     void release_baton(worker& self) noexcept {
