@@ -67,7 +67,8 @@ private:
     /// Queues a call; false when it was completed before.
     bool enqueue(outgoing_call& call);
     /// Takes a call out; true for exactly one caller, who then completes it. Tells the other side if it was sent.
-    bool claim(outgoing_call& call, bool tell_other_side);
+    bool claim(outgoing_call& call);
+    void send_cancel(std::uint32_t index, std::uint32_t generation) noexcept;
     /// False: it could not be sent, and is complete.
     bool send(outgoing_call& call, std::uint32_t index, std::uint32_t generation);
     void sent(outgoing_call& call, std::uint32_t index, std::uint32_t generation);

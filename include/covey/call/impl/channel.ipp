@@ -41,7 +41,7 @@ COVEY_INLINE void outgoing_call::complete() noexcept {
 
 COVEY_INLINE void outgoing_call::fired(timer& t) noexcept {
     auto& self = static_cast<outgoing_call&>(t);
-    if (self.m_channel->claim(self, true)) {
+    if (self.m_channel->claim(self)) {
         try {
             self.throw_timed_out();
         } catch (...) {
@@ -60,7 +60,7 @@ COVEY_INLINE void outgoing_call::throw_timed_out() const {
 }
 
 COVEY_INLINE void outgoing_call::on_stop::operator()() const noexcept {
-    if (!call->m_channel->claim(*call, true)) return;
+    if (!call->m_channel->claim(*call)) return;
     call->fail(std::make_exception_ptr(stopped{}));
     call->complete();
 }
@@ -111,9 +111,9 @@ COVEY_INLINE void call_channel::unlink(outgoing_call& call) noexcept {
     --m_waiting;
 }
 
-COVEY_INLINE bool call_channel::claim(outgoing_call& call, bool tell_other_side) {
-    wire::frame_header cancel;
-    cancel.kind = wire::frame_kind::cancel;
+COVEY_INLINE bool call_channel::claim(outgoing_call& call) {
+    std::uint32_t index = 0;
+    std::uint32_t generation = 0;
     {
         const std::lock_guard lock(m_mutex);
         const auto before = std::exchange(call.m_phase, outgoing_call::phase::done);
@@ -122,19 +122,25 @@ COVEY_INLINE bool call_channel::claim(outgoing_call& call, bool tell_other_side)
         if (before != outgoing_call::phase::sending && before != outgoing_call::phase::sent) return true;
         // The slot stays taken until the other side has answered.
         m_slots[call.m_slot].call = nullptr;
-        cancel.slot = call.m_slot;
-        cancel.generation = m_slots[call.m_slot].generation;
+        index = call.m_slot;
+        generation = m_slots[index].generation;
         // A cancel must not overtake its call: whoever is sending that will see that it is not wanted any more.
         if (before == outgoing_call::phase::sending) return true;
     }
-    if (tell_other_side) {
-        try {
-            m_link->send(cancel, bytes_view{});
-        } catch (const std::exception&) {
-            // The link is gone, and with it the call there.
-        }
-    }
+    send_cancel(index, generation);
     return true;
+}
+
+COVEY_INLINE void call_channel::send_cancel(std::uint32_t index, std::uint32_t generation) noexcept {
+    wire::frame_header h;
+    h.kind = wire::frame_kind::cancel;
+    h.slot = index;
+    h.generation = generation;
+    try {
+        m_link->send(h, bytes_view{});
+    } catch (const std::exception&) {
+        // The link is gone, and with it the call there.
+    }
 }
 
 COVEY_INLINE void call_channel::release(std::uint32_t index) noexcept {
@@ -218,7 +224,6 @@ COVEY_INLINE bool call_channel::send(outgoing_call& call, std::uint32_t index, s
 }
 
 COVEY_INLINE void call_channel::sent(outgoing_call& call, std::uint32_t index, std::uint32_t generation) {
-    wire::frame_header cancel;
     {
         const std::lock_guard lock(m_mutex);
         if (call.m_phase == outgoing_call::phase::sending) {
@@ -228,15 +233,8 @@ COVEY_INLINE void call_channel::sent(outgoing_call& call, std::uint32_t index, s
         // Over already: answered, or given up while we were sending it.
         const slot& s = m_slots[index];
         if (m_closed || !s.taken || s.generation != generation || s.call != nullptr) return;
-        cancel.kind = wire::frame_kind::cancel;
-        cancel.slot = index;
-        cancel.generation = generation;
     }
-    try {
-        m_link->send(cancel, bytes_view{});
-    } catch (const std::exception&) {
-        // The link is gone, and with it the call there.
-    }
+    send_cancel(index, generation);
 }
 
 COVEY_INLINE void call_channel::not_sent(outgoing_call& call, std::uint32_t index, std::uint32_t generation, std::exception_ptr why) {
