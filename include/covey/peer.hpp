@@ -123,7 +123,7 @@ private:
         task_context context = root_context();
         context.stop = outer.stop;
         context.deadline = outer.deadline;
-        co_return co_await detail::with_context{&t, &context};
+        co_return co_await detail::with_context(t, context);
     }
 
     struct state;

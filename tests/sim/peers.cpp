@@ -66,23 +66,18 @@ struct leaks_allowed {
 
 /// A coroutine that is started on a peer and looked at from outside.
 template <class T>
-class started final : detail::completion {
+class started final : work_item {
 public:
-    started(peer& on, task<T> t) : m_task(std::move(t)) {
-        m_task.handle().promise().bind(*this, on.root_context());
-        on.env().post(m_task.handle());
+    started(peer& on, task<T> t) : work_item([](work_item* self) { static_cast<started*>(self)->m_done = true; }), m_task(std::move(t)) {
+        on.env().post(m_task.bind(handle(), on.root_context()));
     }
     started(const started&) = delete;
     started& operator=(const started&) = delete;
     bool done() const noexcept { return m_done; }
-    T result() { return m_task.handle().promise().result(); }
+    T result() { return m_task.result(); }
 
 private:
-    std::coroutine_handle<> child_done(detail::promise_base&) noexcept override {
-        m_done = true;
-        return std::noop_coroutine();
-    }
-    task<T> m_task;
+    detail::root_task<T> m_task;
     bool m_done = false;
 };
 

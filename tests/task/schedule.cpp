@@ -67,7 +67,7 @@ task<int> sleep_beside(stop_source& stop, duration sleep, duration ask, const ta
     own.stop = {};
     scope beside(own);
     beside.spawn(std::move(asker));
-    const int result = co_await detail::with_context{&sleeper, &context};
+    const int result = co_await detail::with_context(sleeper, context);
     co_await beside.join();
     co_return result;
 }
@@ -100,10 +100,10 @@ task<int> without_scheduler_yield() { co_return (co_await schedule(), 0); }
 template <class T>
 T run_without_scheduler(task<T> t) {
     covey_test::end_flag end;
-    t.handle().promise().bind(end, detail::empty_context);
-    resume_work(t.handle());
+    detail::root_task root(std::move(t));
+    resume_work(root.bind(end.handle(), detail::empty_context));
     REQUIRE(end.ended);
-    return t.handle().promise().result();
+    return root.result();
 }
 
 }  // namespace
@@ -203,20 +203,16 @@ TEST_CASE("a stop at about the moment of waking: one of the two, never both, nev
         context.stop = stop.get_token();
         task<int> sleeper = outcome(std::chrono::microseconds(round % 60));
         covey_test::events ended;
-        struct end final : detail::completion {
-            covey_test::events* to;
-            std::coroutine_handle<> child_done(detail::promise_base&) noexcept override {
-                to->add();
-                return std::noop_coroutine();
-            }
-        } done;
-        done.to = &ended;
-        sleeper.handle().promise().bind(done, context);
-        threads.post(sleeper.handle());
+        struct end : work_item {
+            explicit end(covey_test::events& e) : work_item([](work_item* self) { static_cast<end*>(self)->to.add(); }), to(e) {}
+            covey_test::events& to;
+        } done(ended);
+        detail::root_task root(std::move(sleeper));
+        threads.post(root.bind(done.handle(), context));
         for (std::size_t i = 0; i < round % 17; ++i) std::this_thread::yield();
         stop.request_stop();
         REQUIRE(ended.wait_for(1));
-        stops += static_cast<std::size_t>(sleeper.handle().promise().result());
+        stops += static_cast<std::size_t>(root.result());
     }
     CHECK(stops <= rounds);
 }

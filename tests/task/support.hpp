@@ -122,23 +122,21 @@ private:
     std::uint64_t m_random = 0;
 };
 
-struct end_flag final : covey::detail::completion {
+/// Bind it to a task as what goes on at its end.
+struct end_flag : covey::work_item {
+    end_flag() : work_item([](work_item* self) { static_cast<end_flag*>(self)->ended = true; }) {}
     bool ended = false;
-    std::coroutine_handle<> child_done(covey::detail::promise_base&) noexcept override {
-        ended = true;
-        return std::noop_coroutine();
-    }
 };
 
 /// Runs a task on a step_scheduler until nothing is left to do; it must have ended by then.
 template <class T>
 T run(step_scheduler& on, const covey::task_context& context, covey::task<T> t) {
     end_flag end;
-    t.handle().promise().bind(end, context);
-    on.post(t.handle());
+    covey::detail::root_task<T> root(std::move(t));
+    on.post(root.bind(end.handle(), context));
     on.run();
     REQUIRE(end.ended);
-    return t.handle().promise().result();
+    return root.result();
 }
 template <class T>
 T run(step_scheduler& on, covey::task<T> t) {

@@ -43,7 +43,7 @@ task<int> deaf(duration d) {
     task_context own = co_await get_context();
     own.stop = {};
     task<void> sleep = pause(d);
-    co_await detail::with_context{&sleep, &own};
+    co_await detail::with_context(sleep, own);
     co_return 3;
 }
 task<bool> deadlines_narrow() {
@@ -79,7 +79,7 @@ task<void> asks(stop_source& stop, duration d) {
 task<int> beside_an_asker(stop_source& stop, const task_context& context, duration ask, duration limit) {
     task<int> limited = timeout(number(1, 1h), limit);
     struct under {
-        static task<int> go(task<int> t, const task_context& other) { co_return co_await detail::with_context{&t, &other}; }
+        static task<int> go(task<int> t, const task_context& other) { co_return co_await detail::with_context(t, other); }
     };
     auto both = co_await when_all(under::go(std::move(limited), context), asks(stop, ask));
     co_return std::get<0>(both);
@@ -165,10 +165,10 @@ TEST_CASE("a stop from outside is a stop, no timeout", "[task]") {
 TEST_CASE("without a scheduler the error says what to do, for timeout too", "[task]") {
     task<int> t = timeout(number(1, 0ns), 1s);
     covey_test::end_flag end;
-    t.handle().promise().bind(end, detail::empty_context);
-    resume_work(t.handle());
+    detail::root_task root(std::move(t));
+    resume_work(root.bind(end.handle(), detail::empty_context));
     REQUIRE(end.ended);
-    CHECK(throws_code(errc::no_peer, [&] { return t.handle().promise().result(); }));
+    CHECK(throws_code(errc::no_peer, [&] { return root.result(); }));
 }
 
 TEST_CASE("an end at about the moment of the limit is one of the two", "[task]") {

@@ -216,10 +216,10 @@ TEST_CASE("children share a token of their own", "[task]") {
 TEST_CASE("without a scheduler children run one after the other", "[task]") {
     task<long> t = fib(12);
     covey_test::end_flag end;
-    t.handle().promise().bind(end, detail::empty_context);
-    resume_work(t.handle());
+    detail::root_task root(std::move(t));
+    resume_work(root.bind(end.handle(), detail::empty_context));
     REQUIRE(end.ended);
-    CHECK(t.handle().promise().result() == 144);
+    CHECK(root.result() == 144);
 }
 
 TEST_CASE("recursion on many threads", "[task]") {

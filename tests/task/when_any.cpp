@@ -45,7 +45,7 @@ task<int> slow_to_stop(int& cleaned) {
     task_context own = co_await get_context();
     own.stop = {};
     task<void> cleaning = pause(50ms);
-    co_await detail::with_context{&cleaning, &own};
+    co_await detail::with_context(cleaning, own);
     ++cleaned;
     co_return 0;
 }

@@ -99,7 +99,7 @@ TEST_CASE("resume_work inside of resume_work restores what the thread ran", "[ta
             int mark = 0;
             detail::this_thread_state().context = &mark;
             resume_work(inner.handle());
-            kept = detail::this_thread_state().context == &mark && detail::this_thread_state().running;
+            kept = detail::this_thread_state().context == &mark && detail::this_thread_state().running();
         }
         counting_item inner;
         bool kept = false;
@@ -109,7 +109,7 @@ TEST_CASE("resume_work inside of resume_work restores what the thread ran", "[ta
     CHECK(item.kept);
     CHECK(item.inner.runs == 1);
     CHECK(detail::this_thread_state().context == before);
-    CHECK_FALSE(detail::this_thread_state().running);
+    CHECK_FALSE(detail::this_thread_state().running());
 }
 
 }  // namespace covey_test_task_work

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
+#include <ctime>
 #include <linux/futex.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -20,6 +21,17 @@ public:
             syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&m_token), FUTEX_WAIT_PRIVATE, 0u, nullptr, nullptr, 0);
         }
     }
+    /// The same for `nanoseconds` at most. False: no token came in time.
+    bool park_for(std::int64_t nanoseconds) noexcept {
+        const std::int64_t end = now() + nanoseconds;
+        while (m_token.exchange(0, std::memory_order_acquire) == 0) {
+            const std::int64_t left = end - now();
+            if (left <= 0) return false;
+            const timespec wait{static_cast<std::time_t>(left / 1'000'000'000), static_cast<long>(left % 1'000'000'000)};
+            syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&m_token), FUTEX_WAIT_PRIVATE, 0u, &wait, nullptr, 0);
+        }
+        return true;
+    }
     /// From any thread.
     void unpark() noexcept {
         if (m_token.exchange(1, std::memory_order_release) == 0) {
@@ -28,6 +40,12 @@ public:
     }
 
 private:
+    static std::int64_t now() noexcept {
+        timespec t{};
+        clock_gettime(CLOCK_MONOTONIC, &t);
+        return std::int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec;
+    }
+
     std::atomic<std::uint32_t> m_token{0};
     static_assert(sizeof(m_token) == 4 && std::atomic<std::uint32_t>::is_always_lock_free);
 };

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <covey/core/environment.hpp>
+#include <covey/sched/concurrency.hpp>
 
 #include <memory>
-#include <string>
+#include <span>
+#include <thread>
 
 namespace asio {
 class io_context;
@@ -13,16 +15,22 @@ class io_context;
 namespace covey {
 
 struct pool_options {
-    /// Worker threads; 0: COVEY_THREADS if it is set, else the CPUs this process may run on.
+    /// Worker threads; 0: default_concurrency().
     unsigned threads = 0;
     /// Names the threads "name-0", "name-1", …; at most 11 characters are kept.
     const char* name = "covey";
+    /// Where worker i is pinned: CPU `cpus[i % cpus.size()]`; empty: the kernel decides. Read by the constructor alone.
+    std::span<const unsigned> cpus = {};
+    /// A thread of its own waits for sockets and timers. By default idle workers do, and what becomes ready goes on on the
+    /// thread that saw it; this is for programs whose workers compute for milliseconds without an await.
+    bool io_thread = false;
 };
 
 /// A work-stealing scheduler with timers and a reactor. Every member is thread-safe. The destructor stops the workers; what
 /// was not resumed by then never will be, so whoever posted work ends it first.
 class pool final : public scheduler {
 public:
+    /// Throws errc::overloaded when the threads cannot be started, errc::bad_argument when they cannot be pinned.
     explicit pool(pool_options options = {});
     ~pool() override;
     pool(const pool&) = delete;
@@ -50,11 +58,12 @@ public:
 
 private:
     struct state;
+
+    void stop() noexcept;
+    static void pin(std::thread& thread, unsigned cpu);
+
     std::unique_ptr<state> m_state;
 };
-
-/// The number of workers a pool has by default: COVEY_THREADS, else the CPUs in this process's affinity mask.
-unsigned default_concurrency() noexcept;
 
 }  // namespace covey
 

@@ -119,10 +119,10 @@ auto make_future(const task_context& parent) {
         static task<void> fill(std::shared_ptr<detail::future_state<T>> s, task<T> t) {
             try {
                 if constexpr (std::is_void_v<T>) {
-                    co_await detail::with_context{&t, &s->context()};
+                    co_await detail::with_context(t, s->context());
                     s->value.emplace();
                 } else {
-                    s->value.emplace(co_await detail::with_context{&t, &s->context()});
+                    s->value.emplace(co_await detail::with_context(t, s->context()));
                 }
             } catch (...) {
                 s->failure = std::current_exception();

@@ -1,10 +1,10 @@
 // Requests to stop: std::inplace_stop_source, token and callback of C++26, with one addition: a source can have a parent.
 #pragma once
 
-#include <covey/core/config.hpp>
+#include <covey/task/work.hpp>
 
 #include <atomic>
-#include <optional>
+#include <new>
 #include <thread>
 #include <type_traits>
 #include <utility>
@@ -71,42 +71,35 @@ stop_callback(stop_token, F) -> stop_callback<F>;
 /// Must outlive its tokens' use and its callbacks. Thread-safe.
 class stop_source {
 public:
-    stop_source() noexcept = default;
+    stop_source() noexcept {}
     explicit stop_source(stop_token parent) noexcept : m_parent(parent) {}
     stop_source(const stop_source&) = delete;
     stop_source& operator=(const stop_source&) = delete;
+    ~stop_source() {
+        if (m_linked.load(std::memory_order_relaxed)) [[unlikely]]
+            unlink_from_parent();
+    }
 
     stop_token get_token() noexcept { return stop_token(this); }
     /// Follows the parent no more, which may then be destroyed first. Only after the last use of this source's tokens;
     /// `request_stop` may run beside it.
     void leave_parent() noexcept {
-        m_link.reset();
+        if (m_linked.load(std::memory_order_acquire)) unlink_from_parent();
+        m_linked.store(false, std::memory_order_relaxed);
         m_parent = {};
     }
-    bool stop_requested() const noexcept { return m_requested.load(std::memory_order_acquire) || m_parent.stop_requested(); }
+    bool stop_requested() const noexcept {
+        for (const stop_source* s = this; s != nullptr; s = s->m_parent.m_source) {
+            if (s->m_requested.load(std::memory_order_acquire)) return true;
+        }
+        return false;
+    }
 
-    /// Runs the callbacks on this thread; true for the first request only.
+    /// Runs the callbacks on this thread, those of the sources below included; true for the first request only.
     bool request_stop() noexcept {
-        lock();
-        if (m_requested.load(std::memory_order_relaxed)) {
-            unlock();
-            return false;
-        }
-        m_requested.store(true, std::memory_order_release);
-        m_notifier = std::this_thread::get_id();
-        while (detail::stop_callback_base* callback = m_callbacks) {
-            unlink(*callback);
-            bool destroyed = false;
-            callback->m_destroyed = &destroyed;
-            unlock();
-            callback->m_run(*callback);
-            if (!destroyed) {
-                callback->m_destroyed = nullptr;
-                callback->m_done.store(true, std::memory_order_release);
-            }
-            lock();
-        }
-        unlock();
+        if (!begin_request(nullptr)) return false;
+        // Sources may stand in chains as long as a recursion is deep, so this is a loop and not a recursion.
+        for (stop_source* source = this; source != nullptr;) source = source->notify_one();
         return true;
     }
 
@@ -114,15 +107,58 @@ private:
     template <class F>
     friend class stop_callback;
 
-    struct forward {
-        stop_source* source;
-        void operator()() const noexcept { source->request_stop(); }
+    /// What a source registers with its parent.
+    struct link : detail::stop_callback_base {
+        explicit link(stop_source& s) noexcept : stop_callback_base(nullptr), source(s) {}
+        stop_source& source;
     };
 
     void lock() const noexcept {
         while (m_lock.exchange(true, std::memory_order_acquire)) std::this_thread::yield();
     }
     void unlock() const noexcept { m_lock.store(false, std::memory_order_release); }
+
+    /// False: it was requested before. `back`: whose callbacks go on after these.
+    bool begin_request(stop_source* back) noexcept {
+        lock();
+        const bool first = !m_requested.load(std::memory_order_relaxed);
+        if (first) {
+            m_requested.store(true, std::memory_order_release);
+            m_notifier = &detail::this_thread_state();
+            m_back = back;
+        }
+        unlock();
+        return first;
+    }
+
+    /// Runs one callback, or enters the source behind it; returns whose turn is next.
+    stop_source* notify_one() noexcept {
+        lock();
+        detail::stop_callback_base* const callback = m_callbacks;
+        if (callback == nullptr) {
+            unlock();
+            stop_source* const back = m_back;
+            if (back != nullptr) m_link.m_done.store(true, std::memory_order_release);  // the last touch: see remove()
+            return back;
+        }
+        unlink(*callback);
+        bool destroyed = false;
+        callback->m_destroyed = &destroyed;
+        unlock();
+        if (callback->m_run == nullptr) {
+            callback->m_destroyed = nullptr;
+            stop_source& below = static_cast<link*>(callback)->source;
+            if (below.begin_request(this)) return &below;
+            callback->m_done.store(true, std::memory_order_release);
+            return this;
+        }
+        callback->m_run(*callback);
+        if (!destroyed) {
+            callback->m_destroyed = nullptr;
+            callback->m_done.store(true, std::memory_order_release);
+        }
+        return this;
+    }
 
     static void unlink(detail::stop_callback_base& callback) noexcept {
         *callback.m_previous = callback.m_next;
@@ -132,15 +168,25 @@ private:
 
     /// False: the stop was requested already, and the callback was not added.
     bool add(detail::stop_callback_base& callback) noexcept;
+    bool add_here(detail::stop_callback_base& callback) noexcept;
     void remove(detail::stop_callback_base& callback) noexcept;
 
+    COVEY_NOINLINE void unlink_from_parent() noexcept {
+        m_parent.m_source->remove(m_link);
+        m_link.~link();
+    }
+
+    // A join makes a source for its children, which few of them look at: what nobody looked at is not even initialised.
     mutable std::atomic<bool> m_lock{false};
     std::atomic<bool> m_requested{false};
     std::atomic<bool> m_linked{false};
     detail::stop_callback_base* m_callbacks = nullptr;
-    std::thread::id m_notifier;
     stop_token m_parent;
-    std::optional<stop_callback<forward>> m_link;
+    stop_source* m_back;     // set by a request
+    const void* m_notifier;  // likewise: which thread runs the callbacks
+    union {
+        link m_link;  // made when m_linked is set
+    };
 };
 
 inline bool stop_token::stop_requested() const noexcept { return m_source != nullptr && m_source->stop_requested(); }
@@ -166,7 +212,19 @@ stop_callback<F>::~stop_callback() {
 inline bool stop_source::add(detail::stop_callback_base& callback) noexcept {
     // Several threads may add their first callbacks at once: one links. The others need not wait, for the link, once
     // made, finds their callbacks in the list.
-    if (m_parent.stop_possible() && !m_linked.exchange(true, std::memory_order_acq_rel)) m_link.emplace(m_parent, forward{this});
+    for (stop_source* s = this; s->m_parent.stop_possible() && !s->m_linked.exchange(true, std::memory_order_acq_rel);) {
+        stop_source* const parent = s->m_parent.m_source;
+        ::new (static_cast<void*>(&s->m_link)) link(*s);
+        if (!parent->add_here(s->m_link)) {
+            s->m_link.m_done.store(true, std::memory_order_relaxed);
+            s->request_stop();
+        }
+        s = parent;
+    }
+    return add_here(callback);
+}
+
+inline bool stop_source::add_here(detail::stop_callback_base& callback) noexcept {
     lock();
     const bool added = !m_requested.load(std::memory_order_relaxed);
     if (added) {
@@ -186,7 +244,7 @@ inline void stop_source::remove(detail::stop_callback_base& callback) noexcept {
         unlock();
         return;
     }
-    const bool by_this_thread = m_notifier == std::this_thread::get_id();
+    const bool by_this_thread = m_notifier == &detail::this_thread_state();
     unlock();
     // It was taken out to be run. Either it destroys itself from inside, or it runs elsewhere and must be waited for.
     if (by_this_thread) {

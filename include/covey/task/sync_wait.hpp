@@ -10,21 +10,23 @@ namespace covey {
 
 namespace detail {
 
-class sync_wait_event final : public completion {
+/// What the end of the task that a thread waits for continues with.
+class sync_wait_event : public work_item {
 public:
-    std::coroutine_handle<> child_done(promise_base&) noexcept override {
-        // Notify under the lock: the waiter destroys this object as soon as it can take it.
-        const std::lock_guard lock(m_mutex);
-        m_done = true;
-        m_condition.notify_all();
-        return std::noop_coroutine();
-    }
+    sync_wait_event() noexcept : work_item([](work_item* self) { static_cast<sync_wait_event*>(self)->notify(); }) {}
     void wait() {
         std::unique_lock lock(m_mutex);
         m_condition.wait(lock, [this] { return m_done; });
     }
 
 private:
+    void notify() noexcept {
+        // Under the lock: the waiter destroys this object as soon as it can take it.
+        const std::lock_guard lock(m_mutex);
+        m_done = true;
+        m_condition.notify_all();
+    }
+
     std::mutex m_mutex;
     std::condition_variable m_condition;
     bool m_done = false;
@@ -54,10 +56,10 @@ task<await_result<Awaitable>> as_task(Awaitable awaitable) {
 template <class T>
 T sync_wait(const task_context& context, task<T> t) {
     detail::sync_wait_event done;
-    t.handle().promise().bind(done, context);
-    context.scheduler->post(t.handle());
+    detail::root_task<T> root(std::move(t));
+    context.scheduler->post(root.bind(done.handle(), context));
     done.wait();
-    return t.handle().promise().result();
+    return root.result();
 }
 
 /// The same on a scheduler, with no stop token, deadline or peer.

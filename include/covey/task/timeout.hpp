@@ -91,7 +91,7 @@ task<T> timeout(task<T> inner, duration limit) {
     std::exception_ptr failure;
     if constexpr (std::is_void_v<T>) {
         try {
-            co_await detail::with_context{&inner, &context};
+            co_await detail::with_context(inner, context);
         } catch (...) {
             failure = std::current_exception();
         }
@@ -100,7 +100,7 @@ task<T> timeout(task<T> inner, duration limit) {
     } else {
         std::optional<T> value;
         try {
-            value.emplace(co_await detail::with_context{&inner, &context});
+            value.emplace(co_await detail::with_context(inner, context));
         } catch (...) {
             failure = std::current_exception();
         }

@@ -1,4 +1,4 @@
-#include <covey/sched/deque.hpp>
+#include <covey/task/deque.hpp>
 
 #include <task/support.hpp>
 
