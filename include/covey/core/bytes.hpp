@@ -1,6 +1,7 @@
 // Bytes: views, a growing buffer with a cheap front, and a bounds-checked reader and writer of little-endian values.
 #pragma once
 
+#include <covey/core/detail/concat.hpp>
 #include <covey/core/error.hpp>
 
 #include <bit>
@@ -167,7 +168,7 @@ public:
     }
     bytes_view raw(std::size_t n) {
         if (n > m_in.size()) {
-            throw error(errc::bad_message, "truncated: " + std::to_string(n) + " bytes expected, " + std::to_string(m_in.size()) + " left");
+            throw error(errc::bad_message, detail::concat({"truncated: ", n, " bytes expected, ", m_in.size(), " left"}));
         }
         const bytes_view taken = m_in.first(n);
         m_in = m_in.subspan(n);
@@ -177,8 +178,7 @@ public:
     std::string_view text(std::size_t limit) {
         const std::uint64_t n = varint();
         if (n > limit) {
-            throw error(errc::bad_message,
-                        "a text of " + std::to_string(n) + " bytes where at most " + std::to_string(limit) + " may stand");
+            throw error(errc::bad_message, detail::concat({"a text of ", n, " bytes where at most ", limit, " may stand"}));
         }
         return as_text(raw(static_cast<std::size_t>(n)));
     }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <covey/call/build.hpp>
+#include <covey/core/detail/concat.hpp>
 #include <covey/mesh/detail/change_list.hpp>
 #include <covey/mesh/detail/key_seal.hpp>
 #include <covey/mesh/driver.hpp>
@@ -25,7 +26,7 @@ namespace detail {
 inline std::string default_peer_name() {
     utsname names{};
     uname(&names);
-    return std::string(names.nodename).substr(0, 48) + ":" + std::to_string(getpid());
+    return detail::concat({std::string(names.nodename).substr(0, 48), ":", getpid()});
 }
 
 }  // namespace detail
@@ -116,7 +117,7 @@ struct peer::state final : net::link_events {
             throw;
         }
         if (!seeds.empty()) membership->join(seeds);
-        env.log(log_level::info, "peer " + to_string(id) + " (" + config.name + ") listens on " + to_string(bound));
+        env.log(log_level::info, detail::concat({"peer ", to_string(id), " (", config.name, ") listens on ", to_string(bound)}));
     }
 
     // ---- links
@@ -159,7 +160,7 @@ struct peer::state final : net::link_events {
         using what = membership_event::what;
         const member& m = event.subject;
         if (event.kind == what::dead || event.kind == what::left) {
-            const std::string text = m.name() + (event.kind == what::dead ? " was declared dead" : " has left");
+            const std::string text = detail::concat({m.name(), (event.kind == what::dead ? " was declared dead" : " has left")});
             calls->on_peer_lost(m.id(), text);
             links->drop(m.id(), errc::peer_lost, text);
         }
@@ -171,7 +172,7 @@ struct peer::state final : net::link_events {
             const std::lock_guard lock(mutex);
             main_seen = m.id();
         }
-        env.log(log_level::info, "member " + to_string(m.id()) + " (" + m.name() + ") " + std::string(to_string(event.kind)));
+        env.log(log_level::info, detail::concat({"member ", to_string(m.id()), " (", m.name(), ") ", to_string(event.kind)}));
         changes.changed();
     }
 
@@ -271,14 +272,14 @@ inline std::vector<std::string> split_list(const char* text) {
 inline member_role parse_role(std::string_view text) {
     if (text == "main") return member_role::main;
     if (text == "serve") return member_role::serve;
-    throw error(errc::bad_argument, "\"" + std::string(text) + "\" is no role of a peer: main or serve");
+    throw error(errc::bad_argument, detail::concat({"\"", text, "\" is no role of a peer: main or serve"}));
 }
 
 inline unsigned parse_threads(const std::string& text) {
     char* end = nullptr;
     const unsigned long n = std::strtoul(text.c_str(), &end, 10);
     if (text.empty() || *end != '\0' || n == 0 || n > 4096) {
-        throw error(errc::bad_argument, "\"" + text + "\" is no number of threads: 1 to 4096");
+        throw error(errc::bad_argument, detail::concat({"\"", text, "\" is no number of threads: 1 to 4096"}));
     }
     return static_cast<unsigned>(n);
 }
@@ -365,10 +366,10 @@ COVEY_INLINE task<void> peer::wait_until_joined(duration limit) {
     }
     if (timed_out) {
         std::string seeds;
-        for (const std::string& seed : m_state->config.join) seeds += (seeds.empty() ? "" : ", ") + seed;
-        throw error(errc::unreachable, "no member of cluster \"" + m_state->config.cluster + "\" answered at " + seeds + " within " +
-                                           std::to_string(std::chrono::duration_cast<std::chrono::seconds>(limit).count()) +
-                                           " s; start one there first, or check the address");
+        for (const std::string& seed : m_state->config.join) seeds += detail::concat({(seeds.empty() ? "" : ", "), seed});
+        throw error(errc::unreachable, detail::concat({"no member of cluster \"", m_state->config.cluster, "\" answered at ", seeds,
+                                                       " within ", std::chrono::duration_cast<std::chrono::seconds>(limit).count(),
+                                                       " s; start one there first, or check the address"}));
     }
 }
 
@@ -388,8 +389,8 @@ COVEY_INLINE task<void> peer::wait_for_members(std::size_t n, duration limit) {
         timed_out = true;
     }
     if (timed_out) {
-        throw error(errc::timed_out, std::to_string(members().size()) + " of " + std::to_string(n) + " members were there after " +
-                                         std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(limit).count()) + " ms");
+        throw error(errc::timed_out, detail::concat({members().size(), " of ", n, " members were there after ",
+                                                     std::chrono::duration_cast<std::chrono::milliseconds>(limit).count(), " ms"}));
     }
 }
 

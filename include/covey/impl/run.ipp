@@ -1,5 +1,6 @@
 #pragma once
 
+#include <covey/core/detail/concat.hpp>
 #include <covey/run.hpp>
 
 #include <csignal>
@@ -17,7 +18,7 @@ namespace covey::detail {
 class signal_watch {
 public:
     explicit signal_watch(peer& self) {
-        if (pipe2(m_pipe, O_CLOEXEC) != 0) throw error(errc::overloaded, std::string("no pipe for signals: ") + std::strerror(errno));
+        if (pipe2(m_pipe, O_CLOEXEC) != 0) throw error(errc::overloaded, detail::concat({"no pipe for signals: ", std::strerror(errno)}));
         write_end() = m_pipe[1];
         struct sigaction action{};
         action.sa_handler = &signal_watch::handle;
@@ -97,8 +98,8 @@ inline peer_config parse_program_arguments(int argc, char** argv) {
         }
         const bool known = flag == "--covey-bind" || flag == "--covey-join" || flag == "--covey-key-file" || flag == "--covey-cluster" ||
                            flag == "--covey-name" || flag == "--covey-threads";
-        if (!known) throw error(errc::bad_argument, "unknown flag " + std::string(flag) + "; there are\n" + flags_help);
-        if (equals == std::string_view::npos && i + 1 == argc) throw error(errc::bad_argument, std::string(flag) + " needs a value");
+        if (!known) throw error(errc::bad_argument, detail::concat({"unknown flag ", flag, "; there are\n", flags_help}));
+        if (equals == std::string_view::npos && i + 1 == argc) throw error(errc::bad_argument, detail::concat({flag, " needs a value"}));
         const std::string value(equals != std::string_view::npos ? argument.substr(equals + 1) : std::string_view(argv[++i]));
         if (flag == "--covey-bind") config.bind = value;
         if (flag == "--covey-join") config.join = split_list(value.c_str());
@@ -115,7 +116,7 @@ inline void report_ready(const endpoint& address) {
     const char* text = std::getenv("COVEY_READY_FD");
     if (text == nullptr) return;
     const int fd = std::atoi(text);
-    const std::string line = to_string(address) + "\n";
+    const std::string line = detail::concat({to_string(address), "\n"});
     static_cast<void>(!::write(fd, line.data(), line.size()));
     ::close(fd);
     unsetenv("COVEY_READY_FD");
@@ -151,7 +152,7 @@ inline task<int> serve_job(peer& self) {
             }
         }
         if (over) {
-            self.env().log(log_level::error, "the main peer " + now->name() + " is lost, and the job with it");
+            self.env().log(log_level::error, detail::concat({"the main peer ", now->name(), " is lost, and the job with it"}));
             co_return 1;
         }
     }
@@ -163,7 +164,7 @@ inline task<int> main_job(peer& self, unique_function<task<int>(peer&)>& main_ta
         try {
             co_await self.wait_for_members(static_cast<std::size_t>(std::max(1, std::atoi(text))), std::chrono::seconds(30));
         } catch (const error& e) {
-            self.env().log(log_level::warning, std::string("starting with fewer peers than asked for: ") + e.what());
+            self.env().log(log_level::warning, detail::concat({"starting with fewer peers than asked for: ", e.what()}));
         }
     }
     co_return co_await main_task(self);

@@ -10,6 +10,7 @@
 
 #include <covey/core/bytes.hpp>
 #include <covey/core/config.hpp>
+#include <covey/core/detail/concat.hpp>
 #include <covey/core/endpoint.hpp>
 #include <covey/core/environment.hpp>
 #include <covey/core/error.hpp>
@@ -103,6 +104,7 @@
 #include <covey/peer.hpp>
 #include <covey/run.hpp>
 
+#include <covey/core/impl/concat.ipp>
 #include <covey/core/impl/endpoint.ipp>
 #include <covey/core/impl/error.ipp>
 #include <covey/core/impl/id.ipp>

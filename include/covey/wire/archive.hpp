@@ -1,6 +1,7 @@
 // The archives: cereal archives with a compact format and a decode that hostile bytes cannot make expensive.
 #pragma once
 
+#include <covey/core/detail/concat.hpp>
 #include <covey/wire/aggregate.hpp>
 #include <covey/wire/layout.hpp>
 #include <covey/wire/standard.hpp>
@@ -62,7 +63,7 @@ consteval void refuse_what_cannot_travel() {
 class level {
 public:
     level(unsigned& depth, errc code) : m_depth(depth) {
-        if (depth == bounds::depth_max) throw error(code, "values nested more than " + std::to_string(bounds::depth_max) + " deep");
+        if (depth == bounds::depth_max) throw error(code, covey::detail::concat({"values nested more than ", bounds::depth_max, " deep"}));
         ++m_depth;
     }
     level(const level&) = delete;
@@ -129,8 +130,9 @@ public:
     /// Throws errc::bad_argument when a reader of what was written would refuse it for the memory it asks for.
     void check() const {
         if (m_claimed <= bounds::memory_base + bounds::memory_factor * written()) return;
-        throw error(errc::bad_argument, "would take " + std::to_string(m_claimed) + " bytes of memory for " + std::to_string(written()) +
-                                            " bytes sent, more than a peer accepts: it holds many large values that are empty");
+        throw error(errc::bad_argument,
+                    covey::detail::concat({"would take ", m_claimed, " bytes of memory for ", written(),
+                                           " bytes sent, more than a peer accepts: it holds many large values that are empty"}));
     }
 
 private:
@@ -229,9 +231,9 @@ public:
     /// To be called before memory is allocated on the word of the sender. Throws errc::bad_message over the bounds.
     void claim(std::size_t count, std::size_t bytes_each) {
         if (bytes_each != 0 && count > m_budget / bytes_each) {
-            throw error(errc::bad_message, std::to_string(count) + " values of " + std::to_string(bytes_each) +
-                                               " bytes in memory are more than a message of this size may ask for (" +
-                                               std::to_string(m_budget) + " bytes remain)");
+            throw error(errc::bad_message, covey::detail::concat({count, " values of ", bytes_each,
+                                                                  " bytes in memory are more than a message of this size may ask for (",
+                                                                  m_budget, " bytes remain)"}));
         }
         m_budget -= count * bytes_each;
     }
@@ -250,9 +252,10 @@ private:
     std::size_t count_of(std::size_t per_byte, std::size_t bytes_each, const char* unit) {
         const std::uint64_t n = m_in.varint();
         if (n > left() * per_byte / bytes_each) {
-            throw error(errc::bad_message, "a size of " + std::to_string(n) + " " + unit +
-                                               (bytes_each == 1 ? "" : " of " + std::to_string(bytes_each) + " bytes") + " where " +
-                                               std::to_string(left()) + " bytes are left");
+            throw error(errc::bad_message,
+                        covey::detail::concat({"a size of ", n, " ", unit,
+                                               (bytes_each == 1 ? "" : covey::detail::concat({" of ", bytes_each, " bytes"})), " where ",
+                                               left(), " bytes are left"}));
         }
         return static_cast<std::size_t>(n);
     }
@@ -264,7 +267,7 @@ private:
             raw(&value, sizeof value);
         } else if constexpr (number<T>) {
             const auto byte = m_in.template number<std::uint8_t>();
-            if (byte > 1) throw error(errc::bad_message, "a bool of value " + std::to_string(byte));
+            if (byte > 1) throw error(errc::bad_message, covey::detail::concat({"a bool of value ", byte}));
             value = static_cast<T>(byte != 0);
         } else if constexpr (std::is_array_v<T>) {
             const level guard(m_depth, errc::bad_message);

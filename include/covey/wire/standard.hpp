@@ -1,6 +1,7 @@
 // The layouts of the standard library's types. Sizes are varints; ranges of numbers are one copy.
 #pragma once
 
+#include <covey/core/detail/concat.hpp>
 #include <covey/wire/layout.hpp>
 
 #include <array>
@@ -310,8 +311,7 @@ struct layout<std::variant<Ts...>> {
             return ((index == I && (in(v.template emplace<I>()), true)) || ...);
         }(std::index_sequence_for<Ts...>());
         if (!known) {
-            throw error(errc::bad_message,
-                        "alternative " + std::to_string(index) + " of a variant that has " + std::to_string(sizeof...(Ts)));
+            throw error(errc::bad_message, covey::detail::concat({"alternative ", index, " of a variant that has ", sizeof...(Ts)}));
         }
     }
 };

@@ -4,6 +4,7 @@
 #include <covey/call/detail/channel.hpp>
 #include <covey/call/detail/served.hpp>
 #include <covey/call/service.hpp>
+#include <covey/core/detail/concat.hpp>
 
 #include <algorithm>
 
@@ -55,7 +56,8 @@ COVEY_INLINE void outgoing_call::fired(timer& t) noexcept {
 
 COVEY_INLINE void outgoing_call::throw_timed_out() const {
     const net::link& link = m_channel->link();
-    throw error(errc::timed_out, "no reply from " + link.description() + " to " + m_function.readable_name() + " within the deadline",
+    throw error(errc::timed_out,
+                detail::concat({"no reply from ", link.description(), " to ", m_function.readable_name(), " within the deadline"}),
                 link.peer());
 }
 
@@ -95,9 +97,9 @@ COVEY_INLINE bool call_channel::enqueue(outgoing_call& call) {
         }
         call.m_phase = outgoing_call::phase::done;
         why = m_closed
-                  ? std::make_exception_ptr(error(errc::unreachable, m_link->description() + ": " + m_text, m_link->peer()))
+                  ? std::make_exception_ptr(error(errc::unreachable, detail::concat({m_link->description(), ": ", m_text}), m_link->peer()))
                   : std::make_exception_ptr(error(
-                        errc::overloaded, std::to_string(m_waiting) + " calls already wait for " + m_link->description(), m_link->peer()));
+                        errc::overloaded, detail::concat({m_waiting, " calls already wait for ", m_link->description()}), m_link->peer()));
     }
     call.fail(std::move(why));
     call.complete();
@@ -294,12 +296,13 @@ COVEY_INLINE void call_channel::rethrow_failure(const function_entry& function, 
     std::string text(in.text(64 * 1024));
     if (kind == failure_kind::exception) throw remote_error(std::move(type), std::move(text), m_link->peer());
     if (kind == failure_kind::stopped) {
-        throw error(errc::peer_lost,
-                    m_link->description() + " is shutting down and stopped " + function.readable_name() + " before it had a result",
-                    m_link->peer());
+        throw error(
+            errc::peer_lost,
+            detail::concat({m_link->description(), " is shutting down and stopped ", function.readable_name(), " before it had a result"}),
+            m_link->peer());
     }
     // The other side's text begins with what its code means; so does ours.
-    const std::string prefix = make_error_code(code).message() + ": ";
+    const std::string prefix = detail::concat({make_error_code(code).message(), ": "});
     if (text.starts_with(prefix)) text.erase(0, prefix.size());
     throw error(code, text, m_link->peer());
 }
@@ -332,11 +335,12 @@ COVEY_INLINE void call_channel::close(errc why, const std::string& text) {
     for (const auto& call : serving) call->request_stop();
     for (outgoing_call* call : sent) {
         call->fail(std::make_exception_ptr(
-            error(why, m_link->description() + ", while it ran " + call->m_function.readable_name() + ": " + text, m_link->peer())));
+            error(why, detail::concat({m_link->description(), ", while it ran ", call->m_function.readable_name(), ": ", text}),
+                  m_link->peer())));
         call->complete();
     }
     for (outgoing_call* call : waiting) {
-        call->fail(std::make_exception_ptr(error(errc::unreachable, m_link->description() + ": " + text, m_link->peer())));
+        call->fail(std::make_exception_ptr(error(errc::unreachable, detail::concat({m_link->description(), ": ", text}), m_link->peer())));
         call->complete();
     }
 }
@@ -356,20 +360,21 @@ COVEY_INLINE void call_channel::on_call(const wire::frame_header& h, bytes_view 
         body = body.subspan(16);
         function = function_table::instance().by_name(name);
         if (function == nullptr) {
-            refusal =
-                "this program (build " + build_id() + ") exposes no function of that name; add `template struct covey::expose<...>;` to it";
+            refusal = detail::concat({"this program (build ", build_id(),
+                                      ") exposes no function of that name; add `template struct covey::expose<...>;` to it"});
         } else if (function->schema != schema) {
             code = errc::build_mismatch;
-            refusal = function->readable_name() + " has other parameter or result types in build " + m_link->remote().build_id +
-                      " than in build " + build_id();
+            refusal = detail::concat({function->readable_name(), " has other parameter or result types in build ",
+                                      m_link->remote().build_id, " than in build ", build_id()});
             function = nullptr;
         }
     } else if (!m_same_table) {
         code = errc::build_mismatch;
-        refusal = "a call by index needs equal function tables; build " + m_link->remote().build_id + " calls build " + build_id();
+        refusal =
+            detail::concat({"a call by index needs equal function tables; build ", m_link->remote().build_id, " calls build ", build_id()});
     } else {
         function = function_table::instance().at(h.function);
-        if (function == nullptr) refusal = "no function has index " + std::to_string(h.function);
+        if (function == nullptr) refusal = detail::concat({"no function has index ", h.function});
     }
     if (function == nullptr) {
         send_failure(h.slot, h.generation, failure_kind::library, code, {}, refusal);
@@ -380,9 +385,10 @@ COVEY_INLINE void call_channel::on_call(const wire::frame_header& h, bytes_view 
         const std::lock_guard lock(m_mutex);
         if (m_closed) return;  // nobody would ask it to stop
         if (h.slot >= m_credit_given || (h.slot < m_serving.size() && m_serving[h.slot] != nullptr)) {
-            throw error(errc::protocol_error,
-                        "a call in slot " + std::to_string(h.slot) + ", which is " +
-                            (h.slot >= m_credit_given ? "beyond the " + std::to_string(m_credit_given) + " granted" : "in use"));
+            throw error(
+                errc::protocol_error,
+                detail::concat({"a call in slot ", h.slot, ", which is ",
+                                (h.slot >= m_credit_given ? detail::concat({"beyond the ", m_credit_given, " granted"}) : "in use")}));
         }
         if (h.slot >= m_serving.size()) m_serving.resize(h.slot + 1);
         m_serving[h.slot] = call;

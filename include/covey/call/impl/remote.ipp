@@ -2,22 +2,23 @@
 
 #include <covey/call/build.hpp>
 #include <covey/call/remote.hpp>
+#include <covey/core/detail/concat.hpp>
 
 namespace covey::detail {
 
 COVEY_INLINE void throw_build_mismatch(const function_entry& entry, const net::link& link) {
     throw error(errc::build_mismatch,
-                "a lambda (" + entry.readable_name() + ") runs only on peers of the same build; this is build " + build_id() + ", " +
-                    link.description() + " is build " + link.remote().build_id +
-                    ". Start the same program there, or call an exposed function",
+                detail::concat({"a lambda (", entry.readable_name(), ") runs only on peers of the same build; this is build ", build_id(),
+                                ", ", link.description(), " is build ", link.remote().build_id,
+                                ". Start the same program there, or call an exposed function"}),
                 link.peer());
 }
 
 COVEY_INLINE void throw_not_exposed(const char* mangled_type) {
     throw error(errc::unknown_function,
-                "a function of type " + demangle(mangled_type) +
-                    " is not exposed; write `template struct covey::expose<its_name>;` next to it at namespace scope, "
-                    "or call it as remote(covey::fn<its_name>, ...)");
+                detail::concat({"a function of type ", demangle(mangled_type),
+                                " is not exposed; write `template struct covey::expose<its_name>;` next to it at namespace scope, "
+                                "or call it as remote(covey::fn<its_name>, ...)"}));
 }
 
 COVEY_INLINE void throw_outside_peer() {

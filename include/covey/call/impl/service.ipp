@@ -2,6 +2,7 @@
 
 #include <covey/call/detail/served.hpp>
 #include <covey/call/service.hpp>
+#include <covey/core/detail/concat.hpp>
 
 #include <algorithm>
 
@@ -113,7 +114,7 @@ COVEY_INLINE bool call_service::connect_awaiter::suspend(std::coroutine_handle<>
     const member* const target = view->find(m_peer);
     if (target == nullptr) {
         m_failure = std::make_exception_ptr(
-            error(errc::unknown_peer, "peer " + to_string(m_peer) + " is not a member of this mesh (any more)", m_peer));
+            error(errc::unknown_peer, detail::concat({"peer ", to_string(m_peer), " is not a member of this mesh (any more)"}), m_peer));
         return false;
     }
     duration limit = connect_limit;
@@ -123,8 +124,8 @@ COVEY_INLINE bool call_service::connect_awaiter::suspend(std::coroutine_handle<>
             if (link != nullptr) {
                 m_channel = m_service.channel_of(*link);
                 if (m_channel == nullptr) {
-                    m_failure =
-                        std::make_exception_ptr(error(errc::unreachable, link->description() + ": the link was closed at once", m_peer));
+                    m_failure = std::make_exception_ptr(
+                        error(errc::unreachable, detail::concat({link->description(), ": the link was closed at once"}), m_peer));
                 }
             } else {
                 m_failure = std::make_exception_ptr(error(static_cast<errc>(why.value()), text, m_peer));

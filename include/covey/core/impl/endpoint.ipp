@@ -1,5 +1,6 @@
 #pragma once
 
+#include <covey/core/detail/concat.hpp>
 #include <covey/core/endpoint.hpp>
 
 #include <arpa/inet.h>
@@ -11,7 +12,7 @@ namespace covey {
 COVEY_INLINE endpoint endpoint::parse(std::string_view text) {
     const auto fail = [text](const char* why) -> endpoint {
         throw error(errc::bad_address,
-                    "\"" + std::string(text) + "\": " + why + "; write address:port, as in 127.0.0.1:7400 or [::1]:7400");
+                    detail::concat({"\"", text, "\": ", why, "; write address:port, as in 127.0.0.1:7400 or [::1]:7400"}));
     };
     const std::size_t colon = text.rfind(':');
     if (colon == std::string_view::npos) return fail("no port");
@@ -39,10 +40,10 @@ COVEY_INLINE std::string to_string(const endpoint& e) {
     char text[INET6_ADDRSTRLEN] = {};
     if (e.is_v4()) {
         inet_ntop(AF_INET, e.address.data() + 12, text, sizeof text);
-        return std::string(text) + ":" + std::to_string(e.port);
+        return detail::concat({text, ":", e.port});
     }
     inet_ntop(AF_INET6, e.address.data(), text, sizeof text);
-    return "[" + std::string(text) + "]:" + std::to_string(e.port);
+    return detail::concat({"[", text, "]:", e.port});
 }
 
 }  // namespace covey

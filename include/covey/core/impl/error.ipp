@@ -1,5 +1,6 @@
 #pragma once
 
+#include <covey/core/detail/concat.hpp>
 #include <covey/core/error.hpp>
 
 namespace covey {
@@ -31,7 +32,7 @@ public:
             case errc::no_peer: return "no peer";
             case errc::bad_argument: return "bad argument";
         }
-        return "unknown covey error " + std::to_string(value);
+        return detail::concat({"unknown covey error ", value});
     }
 };
 
@@ -45,10 +46,10 @@ COVEY_INLINE const std::error_category& category() noexcept {
 COVEY_INLINE error::error(errc code) : std::runtime_error(make_error_code(code).message()), m_code(code), m_peer() {}
 
 COVEY_INLINE error::error(errc code, const std::string& what, peer_id peer)
-    : std::runtime_error(make_error_code(code).message() + ": " + what), m_code(code), m_peer(peer) {}
+    : std::runtime_error(detail::concat({make_error_code(code).message(), ": ", what})), m_code(code), m_peer(peer) {}
 
 COVEY_INLINE remote_error::remote_error(std::string type_name, std::string message, peer_id peer)
-    : std::runtime_error("peer " + to_string(peer) + ": " + type_name + ": " + message),
+    : std::runtime_error(detail::concat({"peer ", to_string(peer), ": ", type_name, ": ", message})),
       m_type(std::move(type_name)),
       m_message(std::move(message)),
       m_peer(peer) {}

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <covey/core/detail/concat.hpp>
 #include <covey/mesh/driver.hpp>
 
 #include <atomic>
@@ -26,7 +27,7 @@ public:
         const endpoint local = socket->local();
         const std::lock_guard lock(m_mutex);
         if (m_socket != nullptr || m_closed)
-            throw error(errc::bad_argument, "open was called twice, or after close, at " + to_string(bind));
+            throw error(errc::bad_argument, covey::detail::concat({"open was called twice, or after close, at ", to_string(bind)}));
         m_socket = std::move(socket);
         endpoint address = m_machine.self().address;
         if (address.is_unspecified()) address.address = local.address;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <covey/core/detail/concat.hpp>
 #include <covey/mesh/machine.hpp>
 #include <covey/mesh/seal.hpp>
 
@@ -12,7 +13,7 @@ namespace detail {
 
 inline config checked(const config& c) {
     const auto require = [](bool good, const char* what) {
-        if (!good) throw error(errc::bad_argument, std::string("membership configuration: ") + what);
+        if (!good) throw error(errc::bad_argument, covey::detail::concat({"membership configuration: ", what}));
     };
     constexpr duration least = std::chrono::milliseconds(1);
     constexpr duration most = std::chrono::hours(24);
@@ -50,15 +51,16 @@ COVEY_INLINE machine::machine(const config& how, member_info self, const cluster
       m_prober(static_cast<std::uint32_t>(m_random.next()), how.health_max) {
     member_info addressed = m_self;
     addressed.address = endpoint::v4(127, 0, 0, 1, 1);
-    if (const char* why = fault(addressed)) throw error(errc::bad_argument, std::string("this peer's own record: ") + why, m_self.id);
+    if (const char* why = fault(addressed))
+        throw error(errc::bad_argument, covey::detail::concat({"this peer's own record: ", why}), m_self.id);
 }
 
 COVEY_INLINE void machine::start(time_point now) {
     if (m_started) return;
     if (m_self.address.port == 0 || m_self.address.is_unspecified()) {
         throw error(errc::bad_address,
-                    "this peer would tell others to reach it at " + to_string(m_self.address) +
-                        ", which is no address they can send to; give the address of one interface",
+                    covey::detail::concat({"this peer would tell others to reach it at ", to_string(m_self.address),
+                                           ", which is no address they can send to; give the address of one interface"}),
                     m_self.id);
     }
     m_started = true;

@@ -3,6 +3,7 @@
 // at any incarnation; a higher epoch beats everything.
 #pragma once
 
+#include <covey/core/detail/concat.hpp>
 #include <covey/mesh/machine.hpp>
 
 #include <algorithm>
@@ -180,8 +181,9 @@ COVEY_INLINE void machine::apply_about_self(time_point now, const claim& news, p
         refute(subject.incarnation());
     } else if (!is_ours && subject.incarnation() == m_self.incarnation && !m_conflict_noted) {
         m_conflict_noted = true;
-        say(log_level::error, "peer " + to_string(told_by) + " knows our id " + to_string(m_self.id) + " as \"" + subject.name() +
-                                  "\" at " + to_string(subject.address()) + ": two processes were given the same id; restart one of them");
+        say(log_level::error,
+            covey::detail::concat({"peer ", to_string(told_by), " knows our id ", to_string(m_self.id), " as \"", subject.name(), "\" at ",
+                                   to_string(subject.address()), ": two processes were given the same id; restart one of them"}));
     }
 }
 
@@ -200,8 +202,8 @@ COVEY_INLINE void machine::begin_new_epoch(time_point now, epoch_t over, peer_id
     ++m_stats.rebirths;
     m_prober.missed();
     broadcast_self();
-    say(log_level::warning,
-        "peer " + to_string(told_by) + " says that this peer was declared dead; it goes on under epoch " + std::to_string(m_self.epoch));
+    say(log_level::warning, covey::detail::concat({"peer ", to_string(told_by),
+                                                   " says that this peer was declared dead; it goes on under epoch ", m_self.epoch}));
     event(membership_event::what::rejoined, member(m_self));
     // We were away, perhaps for long: whoever said so knows more.
     const member* teller = m_table.find(told_by);

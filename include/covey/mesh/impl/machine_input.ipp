@@ -1,5 +1,6 @@
 #pragma once
 
+#include <covey/core/detail/concat.hpp>
 #include <covey/mesh/machine.hpp>
 
 #include <algorithm>
@@ -173,7 +174,7 @@ COVEY_INLINE void machine::on_stream_message(time_point now, const endpoint& fro
     if (!m_join_answered && !m_seeds.empty()) {
         m_join_answered = true;
         m_next_join = never;
-        say(log_level::info, "joined through " + to_string(from) + ": " + std::to_string(live_count()) + " members");
+        say(log_level::info, covey::detail::concat({"joined through ", to_string(from), ": ", live_count(), " members"}));
     }
 }
 
@@ -184,8 +185,8 @@ COVEY_INLINE void machine::on_stream_failed(time_point now, const endpoint& to) 
     if (m_join_attempts > 3 && m_join_attempts % 10 != 0) return;
     const auto wait_ms =
         m_next_join > now && m_next_join != never ? std::chrono::duration_cast<std::chrono::milliseconds>(m_next_join - now).count() : 0;
-    say(log_level::warning, "seed " + to_string(to) + " cannot be reached (attempt " + std::to_string(m_join_attempts) +
-                                "); next attempt in " + std::to_string(wait_ms) + " ms. Is a peer of this cluster running there?");
+    say(log_level::warning, covey::detail::concat({"seed ", to_string(to), " cannot be reached (attempt ", m_join_attempts,
+                                                   "); next attempt in ", wait_ms, " ms. Is a peer of this cluster running there?"}));
 }
 
 }  // namespace covey::mesh

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <covey/core/detail/concat.hpp>
 #include <covey/net/hello.hpp>
 
 #include <algorithm>
@@ -30,7 +31,7 @@ inline const char* hello_fault(const hello& h) noexcept {
 }  // namespace detail
 
 COVEY_INLINE void encode(const hello& h, byte_buffer& out) {
-    if (const char* fault = detail::hello_fault(h)) throw error(errc::bad_argument, std::string("this peer's hello: ") + fault);
+    if (const char* fault = detail::hello_fault(h)) throw error(errc::bad_argument, covey::detail::concat({"this peer's hello: ", fault}));
     byte_writer writer(out);
     writer.number(detail::hello_magic);
     writer.number(h.version_min);
@@ -49,7 +50,7 @@ COVEY_INLINE void encode(const hello& h, byte_buffer& out) {
 }
 
 COVEY_INLINE hello decode_hello(bytes_view body) {
-    if (body.size() > hello::bytes_max) throw error(errc::bad_message, "a hello of " + std::to_string(body.size()) + " bytes");
+    if (body.size() > hello::bytes_max) throw error(errc::bad_message, covey::detail::concat({"a hello of ", body.size(), " bytes"}));
     byte_reader reader(body);
     if (reader.number<std::uint64_t>() != detail::hello_magic) throw error(errc::bad_message, "the first frame is no hello of covey");
     hello h;
@@ -66,27 +67,28 @@ COVEY_INLINE hello decode_hello(bytes_view body) {
     h.observer = (reader.number<std::uint8_t>() & detail::hello_observer) != 0;
     h.call_credit = reader.number<std::uint32_t>();
     h.body_bytes_max = reader.number<std::uint32_t>();
-    if (const char* fault = detail::hello_fault(h)) throw error(errc::bad_message, std::string("hello: ") + fault);
+    if (const char* fault = detail::hello_fault(h)) throw error(errc::bad_message, covey::detail::concat({"hello: ", fault}));
     return h;
 }
 
 COVEY_INLINE std::optional<refusal> check(const hello& mine, const hello& theirs, peer_id expected) {
-    const auto range = [](const hello& h) { return std::to_string(h.version_min) + " to " + std::to_string(h.version_max); };
+    const auto range = [](const hello& h) { return covey::detail::concat({h.version_min, " to ", h.version_max}); };
     if (mine.version_min > theirs.version_max || theirs.version_min > mine.version_max) {
-        return refusal{errc::protocol_error, "the versions of the protocol do not meet: this peer speaks " + range(mine) + ", the other " +
-                                                 range(theirs) + "; build both with the same covey"};
+        return refusal{errc::protocol_error,
+                       covey::detail::concat({"the versions of the protocol do not meet: this peer speaks ", range(mine), ", the other ",
+                                              range(theirs), "; build both with the same covey"})};
     }
     if (mine.cluster != theirs.cluster) {
-        return refusal{errc::wrong_cluster,
-                       "the other side belongs to cluster " + to_string(theirs.cluster) + ", this peer to " + to_string(mine.cluster)};
+        return refusal{errc::wrong_cluster, covey::detail::concat({"the other side belongs to cluster ", to_string(theirs.cluster),
+                                                                   ", this peer to ", to_string(mine.cluster)})};
     }
     if (mine.id == theirs.id) {
-        return refusal{errc::bad_address,
-                       "that is this peer itself (" + to_string(mine.id) + "): it was given its own address to connect to"};
+        return refusal{errc::bad_address, covey::detail::concat({"that is this peer itself (", to_string(mine.id),
+                                                                 "): it was given its own address to connect to"})};
     }
     if (expected && theirs.id != expected) {
-        return refusal{errc::unreachable,
-                       "peer " + to_string(theirs.id) + " answers there, not peer " + to_string(expected) + ", which is gone or has moved"};
+        return refusal{errc::unreachable, covey::detail::concat({"peer ", to_string(theirs.id), " answers there, not peer ",
+                                                                 to_string(expected), ", which is gone or has moved"})};
     }
     return std::nullopt;
 }

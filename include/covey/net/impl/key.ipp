@@ -1,5 +1,6 @@
 #pragma once
 
+#include <covey/core/detail/concat.hpp>
 #include <covey/net/key.hpp>
 
 #include <openssl/core_names.h>
@@ -63,7 +64,7 @@ COVEY_INLINE cluster_key cluster_key::parse(std::string_view text) {
     while (!text.empty() && is_space(text.back())) text.remove_suffix(1);
     if (text.size() != 2 * size) {
         throw error(errc::bad_argument,
-                    "a cluster key is " + std::to_string(2 * size) + " hex digits, not " + std::to_string(text.size()) + " characters");
+                    covey::detail::concat({"a cluster key is ", 2 * size, " hex digits, not ", text.size(), " characters"}));
     }
     cluster_key key;
     for (std::size_t i = 0; i < size; ++i) {
@@ -76,18 +77,22 @@ COVEY_INLINE cluster_key cluster_key::parse(std::string_view text) {
 }
 
 COVEY_INLINE cluster_key cluster_key::load(const std::string& path) {
-    const auto fail = [&path](const std::string& why) { return error(errc::auth_failed, "key file " + path + ": " + why); };
+    const auto fail = [&path](const std::string& why) {
+        return error(errc::auth_failed, covey::detail::concat({"key file ", path, ": ", why}));
+    };
     // Non-blocking, so that a named pipe given by mistake is an error and not a hang.
     const detail::file_descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
     if (file.get() < 0) {
         const int number = errno;
-        if (number == ENOENT) throw fail("no such file; make one with `peerd keygen " + path + "` and copy it to every machine");
-        throw fail(detail::system_text(number) + "; it must be readable by the user that runs the peer");
+        if (number == ENOENT)
+            throw fail(covey::detail::concat({"no such file; make one with `peerd keygen ", path, "` and copy it to every machine"}));
+        throw fail(covey::detail::concat({detail::system_text(number), "; it must be readable by the user that runs the peer"}));
     }
     struct stat info{};
     if (::fstat(file.get(), &info) != 0) throw fail(detail::system_text(errno));
     if (!S_ISREG(info.st_mode)) throw fail("not a regular file");
-    if ((info.st_mode & (S_IRWXG | S_IRWXO)) != 0) throw fail("others than its owner may use it; run `chmod 600 " + path + "`");
+    if ((info.st_mode & (S_IRWXG | S_IRWXO)) != 0)
+        throw fail(covey::detail::concat({"others than its owner may use it; run `chmod 600 ", path, "`"}));
 
     std::array<char, 256> text{};  // a key is 65 bytes; anything that fills this is none
     std::size_t length = 0;
@@ -104,7 +109,7 @@ COVEY_INLINE cluster_key cluster_key::load(const std::string& path) {
         return key;
     } catch (const error& e) {
         wipe(std::as_writable_bytes(std::span(text)));
-        throw fail(std::string(e.what()) + "; make a new one with `peerd keygen`");
+        throw fail(covey::detail::concat({e.what(), "; make a new one with `peerd keygen`"}));
     }
 }
 
@@ -121,12 +126,14 @@ COVEY_INLINE std::string cluster_key::to_text() const {
 }
 
 COVEY_INLINE void cluster_key::save(const std::string& path) const {
-    const auto fail = [&path](const std::string& why) { return error(errc::bad_argument, "key file " + path + ": " + why); };
+    const auto fail = [&path](const std::string& why) {
+        return error(errc::bad_argument, covey::detail::concat({"key file ", path, ": ", why}));
+    };
     const detail::file_descriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
     if (file.get() < 0) {
         const int number = errno;
         if (number == EEXIST) throw fail("exists already and is not overwritten; choose another name or remove it first");
-        throw fail("cannot be created: " + detail::system_text(number));
+        throw fail(covey::detail::concat({"cannot be created: ", detail::system_text(number)}));
     }
     std::string text = to_text();
     std::size_t written = 0;
@@ -143,7 +150,7 @@ COVEY_INLINE void cluster_key::save(const std::string& path) const {
     wipe(std::as_writable_bytes(std::span(text)));
     if (failure != 0) {
         ::unlink(path.c_str());  // half a key helps nobody
-        throw fail("cannot be written: " + detail::system_text(failure));
+        throw fail(covey::detail::concat({"cannot be written: ", detail::system_text(failure)}));
     }
 }
 

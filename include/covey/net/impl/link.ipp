@@ -1,6 +1,7 @@
 // The receiving half of a link, its time and its end.
 #pragma once
 
+#include <covey/core/detail/concat.hpp>
 #include <covey/net/link.hpp>
 
 #include <algorithm>
@@ -14,12 +15,12 @@ inline constexpr std::size_t link_step_bytes = std::size_t{1024} * 1024;  // at 
 inline constexpr std::size_t link_step_plain = 16384;                     // decrypted at a time: the largest TLS record
 
 inline std::string milliseconds(duration d) {
-    return std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(d).count()) + " ms";
+    return covey::detail::concat({std::chrono::duration_cast<std::chrono::milliseconds>(d).count(), " ms"});
 }
 
 /// The text of an error of ours without the words for its code, which whoever shows it adds again.
 inline std::string bare_text(const error& e) {
-    const std::string prefix = e.code().message() + ": ";
+    const std::string prefix = covey::detail::concat({e.code().message(), ": "});
     const std::string_view what = e.what();
     return std::string(what.starts_with(prefix) ? what.substr(prefix.size()) : what);
 }
@@ -62,7 +63,8 @@ COVEY_INLINE const hello& link::remote() const noexcept {
 COVEY_INLINE std::string link::description() const {
     const hello& r = remote();
     if (!r.id) return to_string(m_socket_remote);
-    return "peer " + to_string(r.id) + (r.name.empty() ? "" : " (" + r.name + ")") + " at " + to_string(r.address);
+    return covey::detail::concat(
+        {"peer ", to_string(r.id), (r.name.empty() ? "" : covey::detail::concat({" (", r.name, ")"})), " at ", to_string(r.address)});
 }
 
 COVEY_INLINE link_statistics link::statistics() const {
@@ -103,7 +105,7 @@ COVEY_INLINE void link::on_read(std::size_t n) {
         const bool ours = e.code().category() == category();
         refuse(ours ? static_cast<errc>(e.code().value()) : errc::protocol_error, detail::bare_text(e));
     } catch (const std::exception& e) {
-        refuse(errc::protocol_error, std::string("handling a frame failed: ") + e.what());
+        refuse(errc::protocol_error, covey::detail::concat({"handling a frame failed: ", e.what()}));
     }
 }
 
@@ -118,7 +120,7 @@ COVEY_INLINE void link::receive(std::size_t n) {
     if (greeting) {
         m_handshake_in += n;
         if (m_handshake_in >= m_setup.config.handshake_bytes_max && m_state.load(std::memory_order_relaxed) == state::handshaking) {
-            refuse(errc::protocol_error, std::to_string(m_handshake_in) + " bytes and still no hello");
+            refuse(errc::protocol_error, covey::detail::concat({m_handshake_in, " bytes and still no hello"}));
         }
     }
 }
@@ -156,8 +158,8 @@ COVEY_INLINE void link::parse() {
         const std::uint32_t limit = s == state::up ? m_setup.config.body_bytes_max : static_cast<std::uint32_t>(hello::bytes_max);
         if (const char* fault = wire::fault(h, limit)) {
             const std::string what = s == state::up ? "a broken frame" : "the first bytes are not those of a covey peer";
-            return refuse(errc::protocol_error, what + ": " + fault + " (kind " + std::to_string(static_cast<unsigned>(h.kind)) +
-                                                    ", body of " + std::to_string(h.size) + " bytes, limit " + std::to_string(limit) + ")");
+            return refuse(errc::protocol_error, covey::detail::concat({what, ": ", fault, " (kind ", static_cast<unsigned>(h.kind),
+                                                                       ", body of ", h.size, " bytes, limit ", limit, ")"}));
         }
         const std::size_t whole = wire::frame_header::bytes + h.size;
         if (m_in.size() < whole) {
@@ -178,7 +180,8 @@ COVEY_INLINE void link::handle(const wire::frame_header& h, bytes_view body) {
     if (m_state.load(std::memory_order_relaxed) == state::handshaking) {
         if (h.kind == kind::hello) return handle_hello(body);
         if (h.kind == kind::goodbye) return handle_goodbye(body);
-        return refuse(errc::protocol_error, "a frame of kind " + std::to_string(static_cast<unsigned>(h.kind)) + " before the hello");
+        return refuse(errc::protocol_error,
+                      covey::detail::concat({"a frame of kind ", static_cast<unsigned>(h.kind), " before the hello"}));
     }
     switch (h.kind) {
         case kind::hello: return refuse(errc::protocol_error, "a second hello");
@@ -222,7 +225,7 @@ COVEY_INLINE void link::handle_goodbye(bytes_view body) {
     const std::string text = printable(reader.text(detail::goodbye_text_max), detail::goodbye_text_max);
     {
         const std::lock_guard lock(m_mutex);
-        if (!begin_closing(why, description() + " closed the link: " + text)) return;
+        if (!begin_closing(why, covey::detail::concat({description(), " closed the link: ", text}))) return;
         m_socket_closed = true;
         release_waiters();
     }
@@ -268,7 +271,7 @@ COVEY_INLINE void link::abort(errc why, const std::string& text) {
 COVEY_INLINE void link::refuse(errc why, const std::string& text) {
     close(why, text);
     const std::lock_guard lock(m_mutex);
-    if (m_text == text) m_text = description() + ": " + text;
+    if (m_text == text) m_text = covey::detail::concat({description(), ": ", text});
 }
 
 COVEY_INLINE void link::on_closed(std::error_code why) {
@@ -282,9 +285,10 @@ COVEY_INLINE void link::on_closed(std::error_code why) {
         if (before == state::handshaking || before == state::up) {
             const bool was_up = before == state::up;
             m_why = was_up ? errc::link_lost : errc::unreachable;
-            m_text = description() + (why ? ": the connection broke: " + why.message()
-                                          : std::string(was_up ? " closed the connection without a goodbye; its process may have ended"
-                                                               : " closed the connection during the handshake"));
+            m_text = covey::detail::concat(
+                {description(), (why ? covey::detail::concat({": the connection broke: ", why.message()})
+                                     : std::string(was_up ? " closed the connection without a goodbye; its process may have ended"
+                                                          : " closed the connection during the handshake"))});
         }
         m_state.store(state::down, std::memory_order_release);
         m_socket_closed = true;
@@ -353,10 +357,11 @@ COVEY_INLINE void link::on_timer() noexcept {
             arm_timer();
         } else if (s == state::handshaking) {
             lost = errc::unreachable;
-            text = description() + " did not finish the handshake within " + detail::milliseconds(m_setup.config.handshake_timeout);
+            text = covey::detail::concat(
+                {description(), " did not finish the handshake within ", detail::milliseconds(m_setup.config.handshake_timeout)});
         } else if (s == state::up && now >= after(heard, m_setup.config.silence_max)) {
             lost = errc::link_lost;
-            text = description() + " has been silent for " + detail::milliseconds(m_setup.config.silence_max);
+            text = covey::detail::concat({description(), " has been silent for ", detail::milliseconds(m_setup.config.silence_max)});
         } else if (s == state::up) {
             m_last_ping = now;
             append_frame(wire::frame_kind::ping, {});

@@ -1,6 +1,7 @@
 // The sending half of a link.
 #pragma once
 
+#include <covey/core/detail/concat.hpp>
 #include <covey/net/link.hpp>
 
 #include <algorithm>
@@ -17,14 +18,14 @@ inline constexpr std::size_t link_keep_bytes = std::size_t{1024} * 1024;    // c
 COVEY_INLINE std::size_t link::begin_frame(const wire::frame_header& h) {
     const state s = m_state.load(std::memory_order_relaxed);
     if (s != state::up) {
-        if (s == state::handshaking) throw error(errc::link_lost, "the link to " + description() + " is not up yet");
-        throw error(m_why, "the link is closed: " + m_text, peer());
+        if (s == state::handshaking) throw error(errc::link_lost, covey::detail::concat({"the link to ", description(), " is not up yet"}));
+        throw error(m_why, covey::detail::concat({"the link is closed: ", m_text}), peer());
     }
     const bool may_be_refused = h.kind == wire::frame_kind::call || h.kind == wire::frame_kind::mesh;
     if (may_be_refused && waiting_bytes() > m_setup.config.send_max) {
         throw error(errc::overloaded,
-                    std::to_string(waiting_bytes()) + " bytes wait to be sent to " + description() + "; send_max is " +
-                        std::to_string(m_setup.config.send_max) + ": send less at a time, or wait until the link is writable",
+                    covey::detail::concat({waiting_bytes(), " bytes wait to be sent to ", description(), "; send_max is ",
+                                           m_setup.config.send_max, ": send less at a time, or wait until the link is writable"}),
                     peer());
     }
     const std::size_t start = m_out.size();
@@ -38,8 +39,8 @@ COVEY_INLINE void link::end_frame(lock_type lock, wire::frame_header h, std::siz
     if (size > m_remote.body_bytes_max) {
         m_out.truncate(start);
         throw error(errc::message_too_large,
-                    "a message of " + std::to_string(size) + " bytes to " + description() + ", which takes at most " +
-                        std::to_string(m_remote.body_bytes_max) + "; split it, or raise body_bytes_max there",
+                    covey::detail::concat({"a message of ", size, " bytes to ", description(), ", which takes at most ",
+                                           m_remote.body_bytes_max, "; split it, or raise body_bytes_max there"}),
                     peer());
     }
     h.size = static_cast<std::uint32_t>(size);
@@ -122,7 +123,8 @@ COVEY_INLINE void link::release_waiters() noexcept {
 
 COVEY_INLINE void link::flush(lock_type lock) {
     write_out(lock);
-    if (m_tls && m_tls->status() == tls_session::state::failed) begin_closing(m_tls->failure(), description() + ": " + m_tls->reason());
+    if (m_tls && m_tls->status() == tls_session::state::failed)
+        begin_closing(m_tls->failure(), covey::detail::concat({description(), ": ", m_tls->reason()}));
     release_waiters();
     const bool over =
         m_state.load(std::memory_order_relaxed) == state::closing && m_started && !m_flushing && !m_socket_closed && drained();

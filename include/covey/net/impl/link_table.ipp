@@ -1,5 +1,6 @@
 #pragma once
 
+#include <covey/core/detail/concat.hpp>
 #include <covey/net/link_table.hpp>
 
 #include <covey/net/impl/link_table_core.ipp>
@@ -12,9 +13,10 @@ namespace covey::net {
 
 COVEY_INLINE endpoint link_table::core::listen(const endpoint& local) {
     if (!m_tls && !local.is_loopback()) {
-        throw error(errc::insecure_bind, to_string(local) +
-                                             " can be reached from other machines and there is no cluster key; make one with "
-                                             "`peerd keygen cluster.key` and set key_file to it on every peer, or listen on 127.0.0.1");
+        throw error(errc::insecure_bind,
+                    covey::detail::concat({to_string(local),
+                                           " can be reached from other machines and there is no cluster key; make one with "
+                                           "`peerd keygen cluster.key` and set key_file to it on every peer, or listen on 127.0.0.1"}));
     }
     std::unique_ptr<stream_listener> listener = m_env.listen(local, [weak = weak_from_this()](std::unique_ptr<stream_socket> socket) {
         if (const std::shared_ptr<core> self = weak.lock()) self->accept(std::move(socket));
@@ -49,7 +51,7 @@ COVEY_INLINE void link_table::core::accept(std::unique_ptr<stream_socket> socket
     }
     if (!fresh) {
         return reject(errc::overloaded, from,
-                      to_string(from) + ": there are " + std::to_string(m_limits.links_max) + " links already (links_max)");
+                      covey::detail::concat({to_string(from), ": there are ", m_limits.links_max, " links already (links_max)"}));
     }
     if (oldest) oldest->abort(errc::overloaded, "too many connections at once; try again");
     fresh->start();
@@ -80,7 +82,7 @@ COVEY_INLINE void link_table::core::reject(errc why, endpoint from, const std::s
         }
         m_logged[key] = after(now, log_interval);
     }
-    m_env.log(log_level::warning, "incoming connection dropped: " + text);
+    m_env.log(log_level::warning, covey::detail::concat({"incoming connection dropped: ", text}));
 }
 
 // ---- links that exist
@@ -139,8 +141,8 @@ COVEY_INLINE void link_table::core::on_link_up(const std::shared_ptr<link>& l) {
     for (waiter& w : waiters) {
         if (w.expected && w.expected != l->peer()) {
             w.done(nullptr, make_error_code(errc::unreachable),
-                   "peer " + to_string(l->peer()) + " answers at " + where + ", not peer " + to_string(w.expected) +
-                       ", which is gone or has moved");
+                   covey::detail::concat({"peer ", to_string(l->peer()), " answers at ", where, ", not peer ", to_string(w.expected),
+                                          ", which is gone or has moved"}));
         } else {
             w.done(l, {}, {});
         }

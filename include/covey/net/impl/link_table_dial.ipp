@@ -1,6 +1,7 @@
 // The dialling part of a link_table: one dial an endpoint, shared by all who want it, with backoff.
 #pragma once
 
+#include <covey/core/detail/concat.hpp>
 #include <covey/net/link_table.hpp>
 
 #include <covey/core/random.hpp>
@@ -32,12 +33,12 @@ COVEY_INLINE void link_table::core::connect(const endpoint& to, peer_id expected
             text = std::move(words);
         };
         if (m_closed) {
-            refuse(errc::shut_down, "not connecting to " + to_string(to) + ": this peer is shutting down");
+            refuse(errc::shut_down, covey::detail::concat({"not connecting to ", to_string(to), ": this peer is shutting down"}));
         } else if ((live = usable(to, expected)) != nullptr) {
             // found
         } else if (m_waiting >= m_limits.waiting_max) {
             refuse(errc::overloaded,
-                   "not connecting to " + to_string(to) + ": " + std::to_string(m_waiting) + " callers wait already (waiting_max)");
+                   covey::detail::concat({"not connecting to ", to_string(to), ": ", m_waiting, " callers wait already (waiting_max)"}));
         } else if (dial_under_way != m_dials.end()) {
             dial_under_way->second.waiters.push_back({expected, std::move(done)});
             ++m_waiting;
@@ -45,8 +46,8 @@ COVEY_INLINE void link_table::core::connect(const endpoint& to, peer_id expected
         } else if (failed != m_failures.end() && now < failed->second.until) {
             refuse(failed->second.why, failed->second.text);
         } else if (link_count() >= m_limits.links_max) {
-            refuse(errc::overloaded, "not connecting to " + to_string(to) + ": there are " + std::to_string(m_limits.links_max) +
-                                         " links already (links_max)");
+            refuse(errc::overloaded, covey::detail::concat({"not connecting to ", to_string(to), ": there are ", m_limits.links_max,
+                                                            " links already (links_max)"}));
         } else {
             dial& d = m_dials[to];
             d.until = after(now, timeout);
@@ -62,7 +63,7 @@ COVEY_INLINE void link_table::core::connect(const endpoint& to, peer_id expected
             if (const std::shared_ptr<core> self = weak.lock()) self->on_connected(to, timeout, std::move(socket), problem);
         });
     } catch (const error& e) {
-        fail_dial(to, errc::unreachable, "connecting to " + to_string(to) + ": " + e.what());
+        fail_dial(to, errc::unreachable, covey::detail::concat({"connecting to ", to_string(to), ": ", e.what()}));
     }
 }
 
@@ -71,16 +72,17 @@ COVEY_INLINE void link_table::core::on_connected(const endpoint& to, duration ti
     if (problem || !socket) {
         const std::string where = to_string(to);
         if (detail::means(problem, std::errc::connection_refused)) {
-            return fail_dial(to, errc::unreachable,
-                             "connection refused: nothing listens on " + where + "; is the peer running, and is that its port?");
+            return fail_dial(
+                to, errc::unreachable,
+                covey::detail::concat({"connection refused: nothing listens on ", where, "; is the peer running, and is that its port?"}));
         }
         if (detail::means(problem, std::errc::timed_out)) {
             return fail_dial(to, errc::unreachable,
-                             "no answer from " + where + " within " + detail::milliseconds(timeout) +
-                                 "; is the machine up, and does no firewall stand between?");
+                             covey::detail::concat({"no answer from ", where, " within ", detail::milliseconds(timeout),
+                                                    "; is the machine up, and does no firewall stand between?"}));
         }
         return fail_dial(to, errc::unreachable,
-                         "connecting to " + where + ": " + problem.message() + "; check the address and the network");
+                         covey::detail::concat({"connecting to ", where, ": ", problem.message(), "; check the address and the network"}));
     }
     std::shared_ptr<link> fresh;
     {

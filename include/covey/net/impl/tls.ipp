@@ -1,5 +1,6 @@
 #pragma once
 
+#include <covey/core/detail/concat.hpp>
 #include <covey/net/impl/key.ipp>
 #include <covey/net/tls.hpp>
 
@@ -121,8 +122,8 @@ inline ssl_context_ptr make_tls_context(const SSL_METHOD* method) {
 
 COVEY_INLINE tls_context::tls_context(const cluster_key& key, const cluster_id& cluster) : m_state(std::make_unique<state>()) {
     m_state->cluster = to_string(cluster);
-    m_state->identity = std::string(detail::tls_identity_prefix) + m_state->cluster;
-    key.derive(as_bytes_view("covey tls psk 1 " + m_state->cluster), m_state->secret);
+    m_state->identity = covey::detail::concat({detail::tls_identity_prefix, m_state->cluster});
+    key.derive(as_bytes_view(covey::detail::concat({"covey tls psk 1 ", m_state->cluster})), m_state->secret);
     m_state->client = detail::make_tls_context(TLS_client_method());
     m_state->server = detail::make_tls_context(TLS_server_method());
     SSL_CTX_set_psk_use_session_callback(m_state->client.get(), &detail::tls_use_psk);
@@ -179,7 +180,8 @@ COVEY_INLINE void tls_session::engine::fail_from_queue() {
         if (other_identity.starts_with(detail::tls_identity_prefix) && other_identity.size() == context->get().identity.size()) {
             std::string other = other_identity.substr(detail::tls_identity_prefix.size());
             if (std::all_of(other.begin(), other.end(), [](char c) { return detail::hex_value(c) >= 0; })) {
-                return fail(errc::wrong_cluster, "the other side belongs to cluster " + other + ", this peer to " + context->get().cluster);
+                return fail(errc::wrong_cluster, covey::detail::concat({"the other side belongs to cluster ", other, ", this peer to ",
+                                                                        context->get().cluster}));
             }
         }
         return fail(errc::auth_failed, "the other side speaks TLS but names a key that is no cluster key");
@@ -198,7 +200,7 @@ COVEY_INLINE void tls_session::engine::fail_from_queue() {
         }
     }
     const char* words = ERR_reason_error_string(first);
-    fail(errc::auth_failed, std::string("the TLS handshake failed (") + (words != nullptr ? words : "no details") + ")");
+    fail(errc::auth_failed, covey::detail::concat({"the TLS handshake failed (", (words != nullptr ? words : "no details"), ")"}));
 }
 
 COVEY_INLINE void tls_session::engine::advance() {

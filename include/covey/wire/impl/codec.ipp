@@ -1,5 +1,6 @@
 #pragma once
 
+#include <covey/core/detail/concat.hpp>
 #include <covey/wire/codec.hpp>
 #include <covey/wire/demangle.hpp>
 
@@ -11,13 +12,13 @@ namespace covey::wire::detail {
 /// The message of an error of ours without the code's own words in front, for they will be put there again.
 inline std::string bare_message(const error& e) {
     const std::string what = e.what();
-    const std::string prefix = e.code().message() + ": ";
+    const std::string prefix = covey::detail::concat({e.code().message(), ": "});
     return what.starts_with(prefix) ? what.substr(prefix.size()) : what;
 }
 
 COVEY_INLINE void rethrow_for_value(errc code, std::size_t index, std::size_t count, const char* mangled_type) {
-    std::string who = count == 1 ? std::string("value") : "value " + std::to_string(index) + " of " + std::to_string(count);
-    who += " (" + covey::detail::demangle(mangled_type) + "): ";
+    std::string who = count == 1 ? std::string("value") : covey::detail::concat({"value ", index, " of ", count});
+    who += covey::detail::concat({" (", covey::detail::demangle(mangled_type), "): "});
     try {
         throw;
     } catch (const std::bad_alloc&) {
@@ -30,7 +31,7 @@ COVEY_INLINE void rethrow_for_value(errc code, std::size_t index, std::size_t co
 }
 
 COVEY_INLINE void throw_left_over(std::size_t bytes) {
-    throw error(errc::bad_message, std::to_string(bytes) + " bytes too many after the last value");
+    throw error(errc::bad_message, covey::detail::concat({bytes, " bytes too many after the last value"}));
 }
 
 }  // namespace covey::wire::detail
