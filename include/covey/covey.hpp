@@ -5,10 +5,19 @@
 #include <covey/core/id.hpp>
 #include <covey/core/time.hpp>
 
+#include <covey/task/async_mutex.hpp>
+#include <covey/task/channel.hpp>
+#include <covey/task/co_invoke.hpp>
+#include <covey/task/event.hpp>
+#include <covey/task/fork.hpp>
 #include <covey/task/future.hpp>
+#include <covey/task/latch.hpp>
+#include <covey/task/on.hpp>
 #include <covey/task/schedule.hpp>
 #include <covey/task/scope.hpp>
+#include <covey/task/semaphore.hpp>
 #include <covey/task/stop.hpp>
+#include <covey/task/stream.hpp>
 #include <covey/task/sync_wait.hpp>
 #include <covey/task/task.hpp>
 #include <covey/task/timeout.hpp>

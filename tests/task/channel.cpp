@@ -131,8 +131,7 @@ task<void> receive_until_stopped(channel<std::unique_ptr<int>>& c, tally& t) {
 task<void> swallow(task<void> t) {
     try {
         co_await std::move(t);
-    } catch (const stopped&) {
-    }
+    } catch (const stopped&) {}
 }
 task<void> stop_at_random(channel<std::unique_ptr<int>>& c, tally& t, std::size_t rounds) {
     for (std::size_t i = 0; i < rounds; ++i) {
@@ -372,7 +371,10 @@ TEST_CASE("a limit around a receive, and the first of two channels", "[task]") {
     channel<int> a{1};
     channel<int> b{1};
     const auto limited = s.start(limited_receive(a));
-    CHECK(throws_code(errc::timed_out, [&] { limited->rethrow(); return 0; }));
+    CHECK(throws_code(errc::timed_out, [&] {
+        limited->rethrow();
+        return 0;
+    }));
     const auto first = s.start(first_of_two(a, b));
     CHECK(first->waiting());
     CHECK(b.try_send(1));

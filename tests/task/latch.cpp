@@ -81,12 +81,21 @@ TEST_CASE("a latch opens when it has counted down", "[task]") {
 TEST_CASE("a latch does not count below zero", "[task]") {
     stage s;
     latch l{2};
-    CHECK(throws_code(errc::bad_argument, [&] { l.count_down(3); return 0; }));
+    CHECK(throws_code(errc::bad_argument, [&] {
+        l.count_down(3);
+        return 0;
+    }));
     l.count_down(0);
     CHECK_FALSE(l.try_wait());
     CHECK(s.start(arrive(l, 2))->value);
-    CHECK(throws_code(errc::bad_argument, [&] { l.count_down(); return 0; }));
-    CHECK(throws_code(errc::bad_argument, [&] { s.start(arrive(l))->rethrow(); return 0; }));
+    CHECK(throws_code(errc::bad_argument, [&] {
+        l.count_down();
+        return 0;
+    }));
+    CHECK(throws_code(errc::bad_argument, [&] {
+        s.start(arrive(l))->rethrow();
+        return 0;
+    }));
     latch none{0};
     CHECK(none.try_wait());
     CHECK(s.start(wait(none))->value);

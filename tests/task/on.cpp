@@ -95,10 +95,13 @@ task<bool> on_which_threads(pool& own, pool& other) {
             co_await schedule();
             there = there && on.on_worker();
             co_await schedule_after(1ms);
-            co_return there && on.on_worker();
+            co_return there&& on.on_worker();
         }
         static task<bool> plain(pool& on) { co_return on.on_worker(); }
-        static task<int> fails() { throw std::runtime_error("here"); co_return 0; }
+        static task<int> fails() {
+            throw std::runtime_error("here");
+            co_return 0;
+        }
     };
     const bool there = co_await starts_on(other, inner::go(other));
     right = right && there && own.on_worker();
@@ -114,7 +117,7 @@ task<bool> on_which_threads(pool& own, pool& other) {
     }
     co_await schedule();
     co_await continues_on(nothing(), other);
-    co_return right && other.on_worker();
+    co_return right&& other.on_worker();
 }
 task<std::size_t> to_and_fro(scheduler& other, std::size_t n) {
     std::size_t sum = 0;

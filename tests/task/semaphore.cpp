@@ -85,11 +85,20 @@ TEST_CASE("a semaphore counts permits", "[task]") {
 TEST_CASE("a semaphore's maximum", "[task]") {
     CHECK(throws_code(errc::bad_argument, [] { return semaphore(3, 2).max(); }));
     semaphore permits{1, 2};
-    CHECK(throws_code(errc::bad_argument, [&] { permits.release(2); return 0; }));
+    CHECK(throws_code(errc::bad_argument, [&] {
+        permits.release(2);
+        return 0;
+    }));
     CHECK(permits.available() == 1);
     permits.release();
-    CHECK(throws_code(errc::bad_argument, [&] { permits.release(); return 0; }));
-    CHECK(throws_code(errc::bad_argument, [&] { static_cast<void>(permits.acquire(3)); return 0; }));
+    CHECK(throws_code(errc::bad_argument, [&] {
+        permits.release();
+        return 0;
+    }));
+    CHECK(throws_code(errc::bad_argument, [&] {
+        static_cast<void>(permits.acquire(3));
+        return 0;
+    }));
     CHECK(permits.available() == 2);
 }
 

@@ -240,7 +240,8 @@ struct self_owner {
             told.add();
         }
     };
-    self_owner(task<T> t, scheduler& on, covey_test::events& e) : ended(e), operation(as_sender(std::move(t), on).connect(receiver{this})) {}
+    self_owner(task<T> t, scheduler& on, covey_test::events& e)
+        : ended(e), operation(as_sender(std::move(t), on).connect(receiver{this})) {}
     covey_test::events& ended;
     decltype(as_sender(std::declval<task<T>>()).connect(std::declval<receiver>())) operation;
 };
@@ -313,11 +314,13 @@ TEST_CASE("a task is a sender", "[task]") {
     step_scheduler scheduler;
     using sender = decltype(as_sender(gives(1)));
     STATIC_REQUIRE(std::is_same_v<sender::sender_concept, sender_names::sender_tag>);
-    STATIC_REQUIRE(std::is_same_v<sender::completion_signatures,
-                                  sender_names::completion_signatures<sender_names::set_value_t(int), sender_names::set_error_t(std::exception_ptr),
-                                                                      sender_names::set_stopped_t()>>);
-    STATIC_REQUIRE(std::is_same_v<decltype(as_sender<other_names>(throws()))::completion_signatures,
-                                  signatures<other_names::set_value_t(), other_names::set_error_t(std::exception_ptr), other_names::set_stopped_t()>>);
+    STATIC_REQUIRE(
+        std::is_same_v<sender::completion_signatures,
+                       sender_names::completion_signatures<sender_names::set_value_t(int), sender_names::set_error_t(std::exception_ptr),
+                                                           sender_names::set_stopped_t()>>);
+    STATIC_REQUIRE(
+        std::is_same_v<decltype(as_sender<other_names>(throws()))::completion_signatures,
+                       signatures<other_names::set_value_t(), other_names::set_error_t(std::exception_ptr), other_names::set_stopped_t()>>);
 
     record<int> value;
     auto a = as_sender(gives(5), scheduler).connect(recorder<int, detail::empty_env>{&value, {}});
@@ -383,7 +386,10 @@ TEST_CASE("a task that is a sender takes scheduler and stop token from the recei
     auto d = as_sender(gives(1)).connect(bare_recorder<int>{&nowhere});
     d.start();
     REQUIRE(nowhere.error);
-    CHECK(throws_code(errc::no_peer, [&] { std::rethrow_exception(nowhere.error); return 0; }));
+    CHECK(throws_code(errc::no_peer, [&] {
+        std::rethrow_exception(nowhere.error);
+        return 0;
+    }));
 }
 
 TEST_CASE("tasks as senders, awaited, on many threads", "[task]") {

@@ -250,7 +250,10 @@ TEST_CASE("a limit around next", "[task]") {
     const auto in_time = s.start(next_within(slow, 11ms));
     CHECK(in_time->value->value() == 0);
     const auto late = s.start(next_within(slow, 9ms));
-    CHECK(throws_code(errc::timed_out, [&] { late->rethrow(); return 0; }));
+    CHECK(throws_code(errc::timed_out, [&] {
+        late->rethrow();
+        return 0;
+    }));
 }
 
 TEST_CASE("next while the last next is still awaited is refused", "[task]") {
@@ -260,7 +263,10 @@ TEST_CASE("next while the last next is still awaited is refused", "[task]") {
     const auto first = s.start(next_twice_at_once(r));
     CHECK(first->waiting());
     const auto second = s.start(next_twice_at_once(r));
-    CHECK(throws_code(errc::bad_argument, [&] { second->rethrow(); return 0; }));
+    CHECK(throws_code(errc::bad_argument, [&] {
+        second->rethrow();
+        return 0;
+    }));
     CHECK(c.try_send(3));
     s.settle();
     CHECK(first->value == 3);

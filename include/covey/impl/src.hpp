@@ -29,6 +29,7 @@
 #include <covey/task/detail/promise.hpp>
 #include <covey/task/detail/waiters.hpp>
 #include <covey/task/event.hpp>
+#include <covey/task/fork.hpp>
 #include <covey/task/frame_pool.hpp>
 #include <covey/task/future.hpp>
 #include <covey/task/latch.hpp>

@@ -21,6 +21,8 @@ namespace covey {
 class async_mutex {
 public:
     async_mutex() noexcept = default;
+    async_mutex(const async_mutex&) = delete;
+    async_mutex& operator=(const async_mutex&) = delete;
 
     /// Owns the lock and unlocks in its destructor. Movable. Not thread-safe itself.
     class [[nodiscard("dropping the guard unlocks at once")]] guard {

@@ -48,7 +48,8 @@ class channel {
 
 public:
     /// Room for `capacity` values, allocated here. Throws std::bad_alloc.
-    explicit channel(std::size_t capacity) : m_capacity(capacity), m_slots(capacity != 0 ? std::allocator<T>().allocate(capacity) : nullptr) {}
+    explicit channel(std::size_t capacity)
+        : m_capacity(capacity), m_slots(capacity != 0 ? std::allocator<T>().allocate(capacity) : nullptr) {}
     channel(const channel&) = delete;
     channel& operator=(const channel&) = delete;
     ~channel() {
@@ -209,7 +210,8 @@ private:
             value.emplace(std::move(m_slots[m_first]));
             destroy_first();
         }
-        if (m_senders.empty()) [[likely]] return any;
+        if (m_senders.empty()) [[likely]]
+            return any;
         auto* const sender = static_cast<sending*>(m_senders.pop());
         if (any) {
             append(*sender->m_value);

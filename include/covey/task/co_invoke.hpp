@@ -56,7 +56,8 @@ inline constexpr bool closure_survives = true;
 template <class F, class... Args>
 auto co_invoke(F&& f, Args&&... args) -> detail::co_invoke_result<F, Args...> {
     using result = detail::co_invoke_result<F, Args...>;
-    static_assert(detail::is_task<result> || detail::is_stream<result>, "co_invoke calls coroutines: functions that return a task or a stream");
+    static_assert(detail::is_task<result> || detail::is_stream<result>,
+                  "co_invoke calls coroutines: functions that return a task or a stream");
     static_assert(detail::closure_survives<F>, "name this closure first: GCC 12 destroys it twice");
     return detail::invoked<result>::template run<std::decay_t<F>, std::decay_t<Args>...>(std::forward<F>(f), std::forward<Args>(args)...);
 }

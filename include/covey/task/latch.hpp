@@ -76,7 +76,8 @@ public:
 
 private:
     [[noreturn]] COVEY_NOINLINE static void refuse(std::size_t n, std::size_t left) {
-        throw error(errc::bad_argument, "a latch was counted down by " + std::to_string(n) + " with only " + std::to_string(left) + " left");
+        throw error(errc::bad_argument,
+                    "a latch was counted down by " + std::to_string(n) + " with only " + std::to_string(left) + " left");
     }
 
     mutable detail::spin_lock m_lock;

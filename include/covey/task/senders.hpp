@@ -128,12 +128,15 @@ public:
 
     void start() noexcept {
         const env e = env_of(m_receiver);
-        if constexpr (requires { { e.query(typename Names::get_scheduler_t{}) } -> std::convertible_to<scheduler*>; }) {
+        if constexpr (requires {
+                          { e.query(typename Names::get_scheduler_t{}) } -> std::convertible_to<scheduler*>;
+                      }) {
             if (m_context.scheduler == nullptr) m_context.scheduler = e.query(typename Names::get_scheduler_t{});
         }
         if (m_context.scheduler == nullptr) {
-            std::move(m_receiver).set_error(std::make_exception_ptr(
-                error(errc::no_peer, "a task that became a sender needs a scheduler: as_sender(task, scheduler)")));
+            std::move(m_receiver)
+                .set_error(std::make_exception_ptr(
+                    error(errc::no_peer, "a task that became a sender needs a scheduler: as_sender(task, scheduler)")));
             return;
         }
         m_stop.follow(e, m_context);
@@ -336,7 +339,8 @@ template <class SetValue, template <class...> class List, class... Signatures>
 struct value_among<SetValue, List<Signatures...>> {
     template <class>
     struct one {
-        static_assert(sizeof(List<Signatures...>) == 0, "this sender can give values of several types: name one, as_awaitable<names, T>(sender)");
+        static_assert(sizeof(List<Signatures...>) == 0,
+                      "this sender can give values of several types: name one, as_awaitable<names, T>(sender)");
     };
     template <class... Values>
     struct one<std::tuple<std::tuple<Values...>>> {

@@ -3,6 +3,7 @@
 
 #include <covey/core/error.hpp>
 #include <covey/task/context.hpp>
+#include <covey/task/frame_pool.hpp>
 
 #include <concepts>
 #include <coroutine>
@@ -21,7 +22,7 @@ class stream;
 namespace detail {
 
 template <class T>
-class stream_promise {
+class stream_promise : public recycled_frame {
 public:
     stream<T> get_return_object() noexcept;
     const task_context& context() const noexcept { return *m_context; }
@@ -63,7 +64,8 @@ public:
         m_context = &context;
     }
     std::optional<T> take() {
-        if (m_failure) [[unlikely]] std::rethrow_exception(std::exchange(m_failure, nullptr));
+        if (m_failure) [[unlikely]]
+            std::rethrow_exception(std::exchange(m_failure, nullptr));
         std::optional<T> value = std::move(m_value);
         m_value.reset();
         return value;
@@ -113,7 +115,8 @@ public:
     }
     ~stream() {
         if (!m_handle) return;
-        if (m_handle.promise().running()) [[unlikely]] detail::stream_destroyed_while_running();
+        if (m_handle.promise().running()) [[unlikely]]
+            detail::stream_destroyed_while_running();
         m_handle.destroy();
     }
     void swap(stream& other) noexcept { std::swap(m_handle, other.m_handle); }

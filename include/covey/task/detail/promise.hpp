@@ -114,6 +114,7 @@ public:
     join(std::coroutine_handle<> parent, const task_context& context, std::uint32_t count, std::uint32_t flags) noexcept
         : m_parent(parent),
           m_parent_context(&context),
+          m_count(count),
           m_left(count),
           m_flags(flags),
           m_stop(context.stop),
@@ -158,6 +159,27 @@ public:
         return transfer(handle);
     }
 
+    /// For a fork, which is a join of two: starts the child; its parent comes later.
+    void fork(promise_base& child, std::coroutine_handle<> handle, outcome_base& result) noexcept {
+        m_queue = queue();
+        if (m_queue == nullptr) return post_child(child, handle, result);
+        bind(child, result, {}, m_flags);
+        m_queue->push(handle);
+    }
+    /// The parent is there. Returns what it transfers to: the child if nobody has stolen it, itself if that has ended.
+    std::coroutine_handle<> await_child(promise_base& child, std::coroutine_handle<> handle, std::coroutine_handle<> parent) noexcept {
+        m_parent = parent;
+        if (m_queue == nullptr || m_queue != this_thread_state().queue) return arrive(1);
+        const std::coroutine_handle<> popped = m_queue->pop();
+        if (popped == handle && !any_arrived()) {
+            child.m_next = parent;
+            child.m_flags |= promise_base::in_line;
+            return handle;
+        }
+        if (popped) m_queue->push(popped);
+        return arrive(1);
+    }
+
     /// For the parent, when it goes on.
     void resumed() const noexcept { m_parent_context->enter(); }
     /// Of the first child that ended, or that failed where the others are not stopped at the first end.
@@ -180,19 +202,20 @@ private:
         child.m_place = at.place;
     }
 
+    /// A handle is an address, and a child that was stolen may have ended and left its own to another coroutine's frame, which
+    /// this worker may have queued. Before it could be used again, that child arrived.
+    bool any_arrived() const noexcept { return m_left.load(std::memory_order_relaxed) != m_count; }
     bool is_last_arrival(std::uint32_t count) noexcept { return m_left.fetch_sub(count, std::memory_order_acq_rel) == count; }
     std::coroutine_handle<> arrive(std::uint32_t count) noexcept {
-        const std::coroutine_handle<> parent = m_parent;
-        return is_last_arrival(count) ? parent : std::coroutine_handle<>(std::noop_coroutine());
+        return is_last_arrival(count) ? m_parent : std::coroutine_handle<>(std::noop_coroutine());
     }
     /// The line ends after `count` children, for the next was stolen. `other` was in the queue instead, if anything was.
     std::coroutine_handle<> leave(std::uint32_t count, std::coroutine_handle<> other) noexcept {
         if (!other) return arrive(count);
-        const std::coroutine_handle<> parent = m_parent;
         local_queue& queue = *m_queue;
         if (!is_last_arrival(count)) return other;
         queue.push(other);
-        return parent;
+        return m_parent;
     }
     void note(outcome_base& ended) noexcept {
         outcome_base* none = nullptr;
@@ -201,7 +224,8 @@ private:
 
     std::coroutine_handle<> m_parent;
     const task_context* m_parent_context;
-    local_queue* m_queue = nullptr;     // where the children were pushed
+    local_queue* m_queue = nullptr;  // where the children were pushed
+    const std::uint32_t m_count;
     std::atomic<std::uint32_t> m_left;  // children that have not arrived, and not ended in line
     std::atomic<outcome_base*> m_first{nullptr};
     std::uint32_t m_flags;
@@ -218,7 +242,7 @@ private:
         if (m_flags != (in_line | has_sibling) || thread.queue != m_join->m_queue) [[unlikely]]
             return false;
         const std::coroutine_handle<> popped = thread.queue->pop();
-        if (popped != m_next) [[unlikely]] {
+        if (popped != m_next || m_join->any_arrived()) [[unlikely]] {
             m_flags = line_broken;
             m_next = popped;
             return false;
@@ -242,7 +266,7 @@ COVEY_NOINLINE inline std::coroutine_handle<> promise_base::end_long(std::corout
     if ((flags & in_line) == 0) return transfer(parent->arrive(1));
     if (parent->m_queue != this_thread_state().queue) return transfer(parent->arrive(place));
     const std::coroutine_handle<> popped = parent->m_queue->pop();
-    if (popped != next) return transfer(parent->leave(place, popped));
+    if (popped != next || parent->any_arrived()) return transfer(parent->leave(place, popped));
     sibling->m_flags |= in_line;
     return transfer(next);
 }
