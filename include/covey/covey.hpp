@@ -13,6 +13,7 @@
 #include <covey/task/future.hpp>
 #include <covey/task/latch.hpp>
 #include <covey/task/on.hpp>
+#include <covey/task/parallel.hpp>
 #include <covey/task/schedule.hpp>
 #include <covey/task/scope.hpp>
 #include <covey/task/semaphore.hpp>
@@ -24,6 +25,7 @@
 #include <covey/task/when_all.hpp>
 #include <covey/task/when_any.hpp>
 
+#include <covey/sched/blocking.hpp>
 #include <covey/sched/default_pool.hpp>
 
 #include <covey/mesh/member.hpp>

@@ -3,6 +3,7 @@
 #include <task/support.hpp>
 
 #include <covey/core/random.hpp>
+#include <covey/sched/detail/processor.hpp>
 
 #include <atomic>
 #include <deque>
@@ -21,6 +22,16 @@ namespace {
 std::coroutine_handle<> item(std::size_t n) { return std::coroutine_handle<>::from_address(reinterpret_cast<void*>(n * 8)); }
 std::size_t number(std::coroutine_handle<> h) { return reinterpret_cast<std::size_t>(h.address()) / 8; }
 
+/// The oldest, for a thief; the owner helps, on the same thread.
+std::coroutine_handle<> oldest(work_deque& d) {
+    if (!d.has_public()) d.share();
+    return d.steal();
+}
+
+/// How thieves make the owner pass a fence, where the kernel lets them.
+const bool can_fence_others = detail::register_fence_of_others();
+std::coroutine_handle<> force(work_deque& d) { return d.force(detail::fence_others); }
+
 }  // namespace
 
 TEST_CASE("an empty deque gives nothing", "[sched]") {
@@ -28,6 +39,49 @@ TEST_CASE("an empty deque gives nothing", "[sched]") {
     CHECK(d.empty());
     CHECK_FALSE(d.pop());
     CHECK_FALSE(d.steal());
+    CHECK_FALSE(d.wanted());
+    CHECK_FALSE(d.share());
+    CHECK_FALSE(d.pop_oldest());
+    CHECK_FALSE(force(d));
+    CHECK_FALSE(d.pop());
+    CHECK(d.empty());
+}
+
+TEST_CASE("what is pushed is the owner's own until a thief asks", "[sched]") {
+    work_deque d;
+    for (std::size_t i = 1; i <= 6; ++i) d.push(item(i));
+    CHECK_FALSE(d.has_public());
+    CHECK_FALSE(d.steal());
+    CHECK(d.wanted());
+    CHECK(d.share());
+    CHECK_FALSE(d.wanted());
+    for (std::size_t i = 1; i <= 3; ++i) CHECK(number(d.steal()) == i);
+    CHECK_FALSE(d.steal());
+    CHECK(number(d.pop()) == 6);
+    CHECK(number(d.pop_oldest()) == 4);
+    CHECK(number(d.pop()) == 5);
+    CHECK(d.empty());
+}
+
+TEST_CASE("the owner takes back what nobody stole", "[sched]") {
+    work_deque d;
+    for (std::size_t i = 1; i <= 9; ++i) d.push(item(i));
+    while (d.share() && number(d.pop()) != 5) {}
+    CHECK(number(oldest(d)) == 1);
+    for (std::size_t i = 4; i >= 2; --i) CHECK(number(d.pop()) == i);
+    CHECK_FALSE(d.pop());
+    d.push(item(10));
+    CHECK(number(d.pop()) == 10);
+}
+
+TEST_CASE("a private handle is taken by force", "[sched]") {
+    work_deque d;
+    if (!can_fence_others) d.let_owner_fence();
+    for (std::size_t i = 1; i <= 3; ++i) d.push(item(i));
+    CHECK(number(force(d)) == 1);
+    CHECK(number(d.pop()) == 3);
+    CHECK(number(force(d)) == 2);
+    CHECK_FALSE(force(d));
     CHECK_FALSE(d.pop());
     CHECK(d.empty());
 }
@@ -37,8 +91,8 @@ TEST_CASE("the owner takes the newest, a thief the oldest", "[sched]") {
     for (std::size_t i = 1; i <= 5; ++i) d.push(item(i));
     CHECK_FALSE(d.empty());
     CHECK(number(d.pop()) == 5);
-    CHECK(number(d.steal()) == 1);
-    CHECK(number(d.steal()) == 2);
+    CHECK(number(oldest(d)) == 1);
+    CHECK(number(oldest(d)) == 2);
     CHECK(number(d.pop()) == 4);
     CHECK(number(d.pop()) == 3);
     CHECK_FALSE(d.pop());
@@ -66,7 +120,7 @@ TEST_CASE("on one thread the deque does what std::deque does", "[sched]") {
             } else {
                 const std::size_t expected = model.empty() ? 0 : model.front();
                 if (!model.empty()) model.pop_front();
-                REQUIRE(number(d.steal()) == expected);
+                REQUIRE(number(oldest(d)) == expected);
             }
             REQUIRE(d.empty() == model.empty());
         }
@@ -77,7 +131,7 @@ TEST_CASE("growing keeps everything and its order", "[sched]") {
     work_deque d;
     constexpr std::size_t n = 100'000;
     for (std::size_t i = 1; i <= n; ++i) d.push(item(i));
-    for (std::size_t i = 1; i <= n / 2; ++i) REQUIRE(number(d.steal()) == i);
+    for (std::size_t i = 1; i <= n / 2; ++i) REQUIRE(number(oldest(d)) == i);
     for (std::size_t i = n; i > n / 2; --i) REQUIRE(number(d.pop()) == i);
     CHECK(d.empty());
 }
@@ -88,6 +142,7 @@ TEST_CASE("an owner and three thieves: each item is taken exactly once", "[sched
     for (const std::size_t burst : {std::size_t{1}, std::size_t{3}, std::size_t{2'000}}) {
         INFO("bursts of " << burst);
         work_deque d;
+        if (!can_fence_others) d.let_owner_fence();
         const std::unique_ptr<std::atomic<unsigned char>[]> taken(new std::atomic<unsigned char>[n + 1]());
         std::atomic<bool> done{false};
         std::atomic<std::size_t> stolen{0};
@@ -95,10 +150,13 @@ TEST_CASE("an owner and three thieves: each item is taken exactly once", "[sched
         for (int t = 0; t < 3; ++t) {
             thieves.emplace_back([&] {
                 std::size_t mine = 0;
+                std::size_t attempts = 0;
                 for (;;) {
                     // Read before the attempt: what is empty after the end stays empty.
                     const bool was_done = done.load();
-                    if (const auto h = d.steal()) {
+                    // Mostly what is offered; now and then by force, and at the end, when the owner is gone.
+                    const bool by_force = was_done || ++attempts % 256 == 0;
+                    if (const auto h = by_force ? force(d) : d.steal()) {
                         ++taken[number(h)];
                         ++mine;
                     } else if (was_done && d.empty()) {
@@ -113,6 +171,7 @@ TEST_CASE("an owner and three thieves: each item is taken exactly once", "[sched
         std::size_t popped = 0;
         for (std::size_t next = 1; next <= n;) {
             for (std::size_t i = 0; i < burst && next <= n; ++i) d.push(item(next++));
+            if (d.wanted()) d.share();
             for (std::size_t i = 0; i < (burst + 1) / 2; ++i) {
                 if (const auto h = d.pop()) {
                     ++taken[number(h)];
@@ -140,12 +199,14 @@ TEST_CASE("what a thief takes was written before it was pushed", "[sched]") {
     const std::size_t n = repeats(200'000, 30'000);
     std::vector<message> messages(n);
     work_deque d;
+    if (!can_fence_others) d.let_owner_fence();
     std::atomic<bool> done{false};
     std::size_t sum = 0;
     std::thread thief([&] {
+        std::size_t attempts = 0;
         for (;;) {
             const bool was_done = done.load();
-            if (const auto h = d.steal()) {
+            if (const auto h = was_done || ++attempts % 64 == 0 ? force(d) : d.steal()) {
                 sum += static_cast<message*>(h.address())->content;
             } else if (was_done && d.empty()) {
                 break;
@@ -158,6 +219,7 @@ TEST_CASE("what a thief takes was written before it was pushed", "[sched]") {
     for (std::size_t i = 0; i < n; ++i) {
         messages[i].content = i;
         d.push(std::coroutine_handle<>::from_address(&messages[i]));
+        if (d.wanted()) d.share();
         if (i % 3 == 0) {
             if (const auto h = d.pop()) own += static_cast<message*>(h.address())->content;
         }

@@ -36,12 +36,12 @@
 #define COVEY_TSAN 0
 #endif
 
-// A true 1 where `await_suspend` returning a handle is compiled to a jump. GCC does so only when it optimises and no
-// sanitizer is on (GCC 94794, 100897); Clang always. Elsewhere resumption goes through a trampoline.
-#if (defined(__clang__) && !COVEY_SANITIZED) || (defined(__GNUC__) && !defined(__clang__) && defined(__OPTIMIZE__) && !COVEY_SANITIZED)
-#define COVEY_SYMMETRIC_TRANSFER 1
+// A true 1 where `await_suspend` returning a handle is always compiled to a jump: by Clang, but for sanitizers. GCC does so when
+// it optimises sibling calls, at -O2 by default, and defines nothing by which to tell (GCC 94794, 100897).
+#if defined(__clang__) && !COVEY_SANITIZED
+#define COVEY_ALWAYS_JUMPS 1
 #else
-#define COVEY_SYMMETRIC_TRANSFER 0
+#define COVEY_ALWAYS_JUMPS 0
 #endif
 
 // Thread-locals must not be cached across a suspension point (llvm 47179, 63022), so their accessors are never inlined.

@@ -125,6 +125,8 @@ enum class log_level { debug, info, warning, error };
 /// A scheduler with a network. What throws, throws `covey::error`.
 class environment : public scheduler {
 public:
+    /// What coroutines are to run on: this, or the scheduler that all its scheduling is passed on to, which saves the way here.
+    virtual scheduler& workers() noexcept { return *this; }
     /// Binds; port 0 picks a free one. Throws errc::address_in_use or errc::bad_address.
     virtual std::unique_ptr<datagram_socket> open_datagram(const endpoint& local, std::shared_ptr<datagram_handler> handler) = 0;
     /// Listens; as above. `accepted` is called on a thread of the scheduler, one call at a time.

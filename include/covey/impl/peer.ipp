@@ -46,7 +46,7 @@ struct peer::state final : net::link_events {
             id = peer_id{env.random()};
         } while (!id);
         if (config.name.empty()) config.name = detail::default_peer_name();
-        root.scheduler = &env;
+        root.scheduler = &env.workers();
         root.peer = &self;
         root.stop = stop.get_token();
         open();

@@ -25,6 +25,7 @@
 #include <covey/task/context.hpp>
 #include <covey/task/deque.hpp>
 #include <covey/task/detail/joins.hpp>
+#include <covey/task/detail/loops.hpp>
 #include <covey/task/detail/outcome.hpp>
 #include <covey/task/detail/promise.hpp>
 #include <covey/task/detail/waiters.hpp>
@@ -35,6 +36,7 @@
 #include <covey/task/latch.hpp>
 #include <covey/task/local_queue.hpp>
 #include <covey/task/on.hpp>
+#include <covey/task/parallel.hpp>
 #include <covey/task/schedule.hpp>
 #include <covey/task/scope.hpp>
 #include <covey/task/semaphore.hpp>
@@ -47,8 +49,11 @@
 #include <covey/task/when_all.hpp>
 #include <covey/task/when_any.hpp>
 #include <covey/task/work.hpp>
+#include <covey/sched/blocking.hpp>
 #include <covey/sched/concurrency.hpp>
 #include <covey/sched/default_pool.hpp>
+#include <covey/sched/detail/cgroup.hpp>
+#include <covey/sched/detail/processor.hpp>
 #include <covey/sched/parker.hpp>
 #include <covey/sched/pool.hpp>
 #include <covey/sched/timer_queue.hpp>
@@ -110,8 +115,10 @@
 #include <covey/core/impl/error.ipp>
 #include <covey/core/impl/id.ipp>
 #include <covey/task/impl/frame_pool.ipp>
+#include <covey/sched/impl/blocking.ipp>
 #include <covey/sched/impl/concurrency.ipp>
 #include <covey/sched/impl/pool.ipp>
+#include <covey/sched/impl/pool_idle.ipp>
 #include <covey/wire/impl/codec.ipp>
 #include <covey/wire/impl/demangle.ipp>
 #include <covey/net/impl/asio_environment.ipp>

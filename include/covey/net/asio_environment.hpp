@@ -12,6 +12,7 @@ class asio_environment final : public environment {
 public:
     explicit asio_environment(pool& on) noexcept;
 
+    scheduler& workers() noexcept override { return m_pool; }
     void post(std::coroutine_handle<> work) noexcept override { m_pool.post(work); }
     void post_last(std::coroutine_handle<> work) noexcept override { m_pool.post_last(work); }
     time_point now() const noexcept override { return m_pool.now(); }

@@ -69,4 +69,5 @@ private:
 
 #ifndef COVEY_COMPILED
 #include <covey/sched/impl/pool.ipp>
+#include <covey/sched/impl/pool_idle.ipp>
 #endif

@@ -29,8 +29,12 @@ namespace detail {
 
 inline constexpr task_context empty_context{};
 
-/// The context of the coroutine that this thread is running; null outside of one. Valid until that coroutine suspends.
-inline const task_context* running_context() noexcept { return static_cast<const task_context*>(this_thread_state().context); }
+/// The context of the coroutine that this thread is running; null outside of one, and where somebody else's code resumed
+/// it, for then nobody takes the pointer back when it suspends. Valid until that coroutine suspends.
+inline const task_context* running_context() noexcept {
+    const thread_state& state = this_thread_state();
+    return state.running() ? static_cast<const task_context*>(state.context) : nullptr;
+}
 
 /// The context behind a handle: that of its promise, or an empty one for other libraries' coroutines.
 template <class Promise>

@@ -1,6 +1,4 @@
-// The Chase–Lev work-stealing deque of coroutine handles.
-// D. Chase and Y. Lev, "Dynamic Circular Work-Stealing Deque", SPAA 2005, in the C11 form of N. M. Lê, A. Pop, A. Cohen
-// and F. Zappa Nardelli, "Correct and Efficient Work-Stealing for Weak Memory Models", PPoPP 2013.
+// A work-stealing deque of coroutine handles whose owner needs no atomic read-modify-write and no fence to push and to pop.
 #pragma once
 
 #include <covey/core/config.hpp>
@@ -10,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <thread>
 #include <vector>
 
 namespace covey {
@@ -27,15 +26,22 @@ inline void full_fence() noexcept {
 #endif
 }
 
-/// One owner thread pushes and pops at the bottom (newest first); any thread steals from the top (oldest first). Grows
-/// without bound, by doubling; old arrays are kept until the end because a thief may still be reading one.
+/// One owner thread pushes and pops at the bottom (newest first); any thread steals from the top (oldest first). Grows without
+/// bound, by doubling.
 ///
-/// The paper's fences are sequentially consistent accesses here, as in the original: of an owner who lowers the bottom and
-/// then reads the top, and a thief who reads the top and then the bottom, one sees the other. That is one locked
-/// instruction a pop and none a push.
+/// What lies between the top and the split is public, the rest is the owner's own, as in T. van Dijk and J. van de Pol, "Lace:
+/// Non-blocking Split Deque for Work-Stealing", Euro-Par 2014. A thief that finds nothing public asks for more, and the owner
+/// moves the split at its next push or pop; everything that touches the split or the top does so under a lock, which the owner
+/// meets only there. An owner that computes for long neither pushes nor pops: for that a thief may take a private handle by
+/// `force`, which is dear.
+///
+/// The proof of pop. The owner lowers the bottom to b and then reads the split; if b is not below it, it takes b. Only a forcing
+/// thief raises the split without the owner's knowing: it raises it to s + 1, makes the owner's processor pass a full fence, and
+/// then reads the bottom. Either the owner's read of the split comes after that fence, and it sees s + 1; or its write of the bottom
+/// comes before, and the thief sees that. So never do both take s.
 class work_deque {
 public:
-    work_deque() { grow(0, 0); }
+    work_deque() { grow(); }
     work_deque(const work_deque&) = delete;
     work_deque& operator=(const work_deque&) = delete;
 
@@ -43,8 +49,8 @@ public:
     void push(std::coroutine_handle<> work) {
         const std::int64_t bottom = m_bottom.load(std::memory_order_relaxed);
         if (bottom >= m_limit) [[unlikely]]
-            make_room(bottom);
-        owners_slot(bottom).store(work.address(), std::memory_order_relaxed);
+            make_room();
+        slot(bottom) = work.address();
         // What the handle points to is visible to whoever sees the new bottom.
         m_bottom.store(bottom + 1, std::memory_order_release);
     }
@@ -52,69 +58,146 @@ public:
     /// Owner only; a null handle when empty.
     [[gnu::always_inline]] std::coroutine_handle<> pop() noexcept {
         const std::int64_t bottom = m_bottom.load(std::memory_order_relaxed) - 1;
-        m_bottom.store(bottom, std::memory_order_seq_cst);
-        std::int64_t top = m_top.load(std::memory_order_seq_cst);
-        if (top < bottom) [[likely]]
-            return std::coroutine_handle<>::from_address(owners_slot(bottom).load(std::memory_order_relaxed));
-        void* work = nullptr;
-        if (top == bottom) {
-            // The last one: race the thieves for it.
-            work = owners_slot(bottom).load(std::memory_order_relaxed);
-            if (!m_top.compare_exchange_strong(top, top + 1, std::memory_order_seq_cst, std::memory_order_relaxed)) work = nullptr;
-        }
-        m_bottom.store(bottom + 1, std::memory_order_relaxed);
-        return std::coroutine_handle<>::from_address(work);
+        m_bottom.store(bottom, std::memory_order_release);
+        if (m_owner_fences) [[unlikely]]
+            full_fence();
+        asm volatile("" ::: "memory");
+        if (bottom < m_split.load(std::memory_order_relaxed)) [[unlikely]]
+            return pop_public(bottom);
+        return std::coroutine_handle<>::from_address(slot(bottom));
     }
 
-    /// Any thread; a null handle when empty or when somebody else was faster.
+    /// Owner only: the oldest, for fairness.
+    std::coroutine_handle<> pop_oldest() noexcept {
+        if (empty()) return nullptr;
+        const locked guard(*this);
+        const std::int64_t top = m_top.load(std::memory_order_relaxed);
+        if (top >= m_bottom.load(std::memory_order_relaxed)) return nullptr;
+        return take_top(top);
+    }
+
+    /// Owner only: makes half of what is private public. True: something is public now.
+    COVEY_NOINLINE bool share() noexcept {
+        const locked guard(*this);
+        m_wanted.store(false, std::memory_order_relaxed);
+        const std::int64_t bottom = m_bottom.load(std::memory_order_relaxed);
+        const std::int64_t split = m_split.load(std::memory_order_relaxed);
+        if (split < bottom) m_split.store(split + (bottom - split + 1) / 2, std::memory_order_relaxed);
+        return m_top.load(std::memory_order_relaxed) < m_split.load(std::memory_order_relaxed);
+    }
+    /// Owner only: whether a thief has asked for more.
+    bool wanted() const noexcept { return m_wanted.load(std::memory_order_relaxed); }
+
+    /// Any thread; a null handle when nothing is public, or somebody else is at it. Asks for more if there is something private.
     std::coroutine_handle<> steal() noexcept {
-        std::int64_t top = m_top.load(std::memory_order_seq_cst);
-        const std::int64_t bottom = m_bottom.load(std::memory_order_seq_cst);
-        if (top >= bottom) return nullptr;
-        void* work = m_array.load(std::memory_order_acquire)->slot(top).load(std::memory_order_relaxed);
-        if (!m_top.compare_exchange_strong(top, top + 1, std::memory_order_seq_cst, std::memory_order_relaxed)) return nullptr;
-        return std::coroutine_handle<>::from_address(work);
+        if (!has_public()) {
+            if (!empty() && !wanted()) m_wanted.store(true, std::memory_order_relaxed);
+            return nullptr;
+        }
+        const locked guard(*this);
+        const std::int64_t top = m_top.load(std::memory_order_relaxed);
+        return top < m_split.load(std::memory_order_relaxed) ? take_top(top) : nullptr;
     }
 
-    /// Any thread; a guess unless nobody else is at work.
+    /// Any thread but the owner: the oldest, private or not. `fence_owner()` makes the owner's processor pass a full fence; it is
+    /// not called where the owner fences by itself.
+    template <class FenceOwner>
+    std::coroutine_handle<> force(FenceOwner fence_owner) noexcept {
+        const locked guard(*this);
+        const std::int64_t top = m_top.load(std::memory_order_relaxed);
+        const std::int64_t split = m_split.load(std::memory_order_relaxed);
+        if (top < split) return take_top(top);
+        m_split.store(split + 1, std::memory_order_seq_cst);
+        if (m_owner_fences) {
+            full_fence();
+        } else {
+            fence_owner();
+        }
+        if (m_bottom.load(std::memory_order_acquire) > split) return take_top(top);
+        m_split.store(split, std::memory_order_relaxed);
+        return nullptr;
+    }
+    /// Before it is used: pops pass a fence, because thieves cannot make others pass one.
+    void let_owner_fence() noexcept { m_owner_fences = true; }
+
+    /// Any thread; guesses unless nobody else is at work.
     bool empty() const noexcept { return m_top.load(std::memory_order_acquire) >= m_bottom.load(std::memory_order_acquire); }
+    bool has_public() const noexcept { return m_top.load(std::memory_order_acquire) < m_split.load(std::memory_order_acquire); }
 
 private:
-    struct ring {
-        explicit ring(std::int64_t n) : size(n), slots(new std::atomic<void*>[static_cast<std::size_t>(n)]) {}
-        std::atomic<void*>& slot(std::int64_t i) const noexcept { return slots[static_cast<std::size_t>(i & (size - 1))]; }
-        std::int64_t size;
-        std::unique_ptr<std::atomic<void*>[]> slots;
+    class locked {
+    public:
+        explicit locked(work_deque& d) noexcept : m_deque(d) {
+            for (unsigned i = 0; d.m_lock.exchange(true, std::memory_order_acquire); ++i) {
+                // A few instructions long as a rule, but its holder may have been preempted.
+                if (i % 64 == 63) std::this_thread::yield();
+            }
+        }
+        locked(const locked&) = delete;
+        locked& operator=(const locked&) = delete;
+        ~locked() { m_deque.m_lock.store(false, std::memory_order_release); }
+
+    private:
+        work_deque& m_deque;
     };
 
-    std::atomic<void*>& owners_slot(std::int64_t i) noexcept { return m_slots[static_cast<std::size_t>(i & m_mask)]; }
+    void*& slot(std::int64_t i) noexcept { return m_slots[i & m_mask]; }
 
-    /// The array looked full when the top was last read: perhaps thieves have made room meanwhile.
-    COVEY_NOINLINE void make_room(std::int64_t bottom) {
-        const std::int64_t top = m_top.load(std::memory_order_acquire);
-        if (bottom - top > m_mask) grow(top, bottom);
+    /// With the lock held.
+    std::coroutine_handle<> take_top(std::int64_t top) noexcept {
+        void* const work = slot(top);
+        m_top.store(top + 1, std::memory_order_release);
+        if (m_split.load(std::memory_order_relaxed) <= top) m_split.store(top + 1, std::memory_order_relaxed);
+        return std::coroutine_handle<>::from_address(work);
+    }
+
+    /// The bottom was lowered into the public part, or below it.
+    COVEY_NOINLINE std::coroutine_handle<> pop_public(std::int64_t bottom) noexcept {
+        if (m_top.load(std::memory_order_relaxed) > bottom) {
+            m_bottom.store(bottom + 1, std::memory_order_release);  // nothing there, and nobody else raises the bottom
+            return nullptr;
+        }
+        const locked guard(*this);
+        const std::int64_t top = m_top.load(std::memory_order_relaxed);
+        if (top > bottom) {
+            m_bottom.store(bottom + 1, std::memory_order_release);
+            return nullptr;
+        }
+        // The newer half of what nobody has stolen is private again.
+        m_split.store(top + (bottom - top) / 2, std::memory_order_relaxed);
+        return std::coroutine_handle<>::from_address(slot(bottom));
+    }
+
+    COVEY_NOINLINE void make_room() {
+        const locked guard(*this);
+        grow();
+    }
+    /// With the lock held, so that no thief looks at the array.
+    void grow() {
+        const std::int64_t top = m_top.load(std::memory_order_relaxed);
+        const std::int64_t bottom = m_bottom.load(std::memory_order_relaxed);
+        if (m_mask < 0 || bottom - top > m_mask) {
+            const std::int64_t size = m_mask < 0 ? 256 : 2 * (m_mask + 1);
+            std::vector<void*> larger(static_cast<std::size_t>(size));
+            for (std::int64_t i = top; i < bottom; ++i) larger[static_cast<std::size_t>(i & (size - 1))] = slot(i);
+            m_array.swap(larger);
+            m_slots = m_array.data();
+            m_mask = size - 1;
+        }
         m_limit = top + m_mask + 1;
     }
-    void grow(std::int64_t top, std::int64_t bottom) {
-        m_rings.push_back(std::make_unique<ring>(m_rings.empty() ? 256 : m_rings.back()->size * 2));
-        ring* const larger = m_rings.back().get();
-        for (std::int64_t i = top; i < bottom; ++i) {
-            larger->slot(i).store(owners_slot(i).load(std::memory_order_relaxed), std::memory_order_relaxed);
-        }
-        m_slots = larger->slots.get();
-        m_mask = larger->size - 1;
-        m_limit = top + larger->size;
-        m_array.store(larger, std::memory_order_release);
-    }
 
-    // The owner's, then what thieves write, then what they read: each on a cache line of its own.
+    // The owner's, then what thieves look at, then what they write: each on a cache line of its own.
     alignas(64) std::int64_t m_limit = 0;  // the bottom at which the top must be looked at
     std::int64_t m_mask = -1;
-    std::atomic<void*>* m_slots = nullptr;  // of the newest array
-    std::vector<std::unique_ptr<ring>> m_rings;
-    alignas(64) std::atomic<std::int64_t> m_top{0};
+    void** m_slots = nullptr;
+    bool m_owner_fences = false;
+    std::vector<void*> m_array;
     alignas(64) std::atomic<std::int64_t> m_bottom{0};
-    std::atomic<ring*> m_array{nullptr};
+    std::atomic<std::int64_t> m_split{0};
+    std::atomic<bool> m_wanted{false};
+    alignas(64) std::atomic<std::int64_t> m_top{0};
+    std::atomic<bool> m_lock{false};
 };
 
 }  // namespace covey

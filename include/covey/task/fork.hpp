@@ -34,8 +34,9 @@ public:
     public:
         explicit join_awaiter(forked& f) noexcept : m_forked(f) {}
         bool await_ready() const noexcept { return false; }
-        COVEY_NOINLINE std::coroutine_handle<> await_suspend(std::coroutine_handle<> parent) noexcept {
-            return transfer(m_forked.m_join->await_child(*m_forked.m_child, m_forked.m_handle, parent));
+        template <class Promise>
+        std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> parent) noexcept {
+            return detail::transfer_from(parent, await_child(parent));
         }
         T await_resume() {
             m_forked.m_joined = true;
@@ -44,6 +45,9 @@ public:
         }
 
     private:
+        COVEY_NOINLINE std::coroutine_handle<> await_child(std::coroutine_handle<> parent) noexcept {
+            return m_forked.m_join->await_child(*m_forked.m_child, m_forked.m_handle, parent);
+        }
         forked& m_forked;
     };
 

@@ -17,37 +17,36 @@ struct local_queue {
 
     work_deque deque;
     scheduler* owner = nullptr;
-    /// How many of the scheduler's workers sleep and could be woken.
-    const std::atomic<unsigned>* sleepers = nullptr;
-    /// Whether those who go to sleep make everybody else pass a fence (see pool.ipp), so that a push needs none.
-    bool sleepers_fence = false;
+    /// How many of the scheduler's workers have no work: they look for some, or sleep.
+    const std::atomic<unsigned>* hungry = nullptr;
     unsigned pops_left = pops_between_looks;
 
-    /// Adds work, newest first, and wakes a sleeper if there is one.
+    /// Adds work, newest first, and lets others have of it if they want some.
     void push(std::coroutine_handle<> work) noexcept {
         deque.push(work);
-        wake_a_sleeper();
+        offer_if_wanted();
     }
-    void wake_a_sleeper() noexcept {
-        // The push must be visible before the look at the sleepers: otherwise the last to fall asleep misses it.
-        if (sleepers_fence) {
-            asm volatile("" ::: "memory");
-        } else {
-            full_fence();
-        }
-        if (sleepers->load(std::memory_order_relaxed) != 0) [[unlikely]]
-            wake();
+    /// After pushes to `deque`. No fence stands between a push and the look at the others: see pool_idle.ipp.
+    void offer_if_wanted() noexcept {
+        if (hungry->load(std::memory_order_relaxed) != 0 || deque.wanted()) [[unlikely]]
+            offer();
     }
     /// The newest work; null when there is none, and now and then when the worker should go back to its loop first,
     /// because sockets, timers or work from elsewhere wait for it.
     [[gnu::always_inline]] std::coroutine_handle<> pop() noexcept {
+        if (deque.wanted()) [[unlikely]]
+            offer();
         if (--pops_left == 0) [[unlikely]] {
             pops_left = pops_between_looks;
             if (wanted_elsewhere()) return nullptr;
         }
         return deque.pop();
     }
+    COVEY_NOINLINE void offer() noexcept {
+        if (deque.share()) wake();
+    }
 
+    /// Wakes a worker that sleeps, if one does.
     virtual void wake() noexcept = 0;
     virtual bool wanted_elsewhere() noexcept = 0;
 

@@ -91,10 +91,11 @@ private:
 
     /// The coroutine around a spawned task: owns it, destroys itself at its end.
     struct spawned {
-        struct promise_type {
+        struct promise_type : detail::recycled_frame {
             template <class... Args>
             explicit promise_type(state& s, Args&...) noexcept : m_state(s) {}
             const task_context& context() const noexcept { return m_state.context; }
+            std::uint32_t inherited_flags() const noexcept { return 0; }
             spawned get_return_object() noexcept { return {std::coroutine_handle<promise_type>::from_promise(*this)}; }
             std::suspend_always initial_suspend() const noexcept { return {}; }
             struct final_awaiter {

@@ -3,6 +3,7 @@
 
 #include <covey/core/error.hpp>
 #include <covey/task/context.hpp>
+#include <covey/task/detail/promise.hpp>
 #include <covey/task/frame_pool.hpp>
 
 #include <concepts>
@@ -59,7 +60,9 @@ public:
 
     bool ended() const noexcept { return m_ended; }
     bool running() const noexcept { return m_consumer != nullptr; }
-    void bind(std::coroutine_handle<> consumer, const task_context& context) noexcept {
+    std::uint32_t inherited_flags() const noexcept { return m_flags; }
+    void bind(std::coroutine_handle<> consumer, const task_context& context, std::uint32_t flags) noexcept {
+        m_flags = flags;
         m_consumer = consumer;
         m_context = &context;
     }
@@ -77,6 +80,7 @@ private:
     std::optional<T> m_value;
     std::exception_ptr m_failure;
     bool m_ended = false;
+    std::uint32_t m_flags = 0;  // as a task's: of who awaits
 };
 
 [[noreturn]] COVEY_NOINLINE inline void stream_destroyed_while_running() noexcept {
@@ -135,10 +139,10 @@ public:
             const task_context& context = detail::context_of(consumer);
             if (context.stop.stop_requested()) {
                 m_stopped = true;
-                return transfer(consumer);
+                return detail::transfer_from(consumer, std::coroutine_handle<>(consumer));
             }
-            m_body.promise().bind(consumer, context);
-            return transfer(m_body);
+            m_body.promise().bind(consumer, context, detail::inherited_flags(consumer));
+            return detail::transfer_from(consumer, std::coroutine_handle<>(m_body));
         }
         std::optional<T> await_resume() {
             if (m_stopped) throw stopped{};

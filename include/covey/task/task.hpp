@@ -49,7 +49,7 @@ public:
     bool await_ready() const noexcept { return false; }
     template <class Promise>
     std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> parent) noexcept {
-        return transfer(start(parent, context_of(parent), inherited_flags(parent)));
+        return transfer_from(parent, start(parent, context_of(parent), inherited_flags(parent)));
     }
     T await_resume() { return take(m_outcome); }
 
@@ -130,7 +130,7 @@ public:
     template <class Promise>
     std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> parent) noexcept {
         m_parent_context = &context_of(parent);
-        return transfer(this->start(parent, m_child_context, inherited_flags(parent)));
+        return transfer_from(parent, this->start(parent, m_child_context, inherited_flags(parent)));
     }
     T await_resume() {
         m_parent_context->enter();

@@ -39,6 +39,8 @@ struct thread_state {
     std::uintptr_t next = no_loop;
     local_queue* queue = nullptr;  ///< on the worker threads of a scheduler that has queues for each of them
 
+    std::uintptr_t stack = 0;  ///< where the stack of that loop is
+
     bool running() const noexcept { return next != no_loop; }
     void leave_to_loop(std::coroutine_handle<> work) noexcept { next = reinterpret_cast<std::uintptr_t>(work.address()); }
 };
@@ -52,6 +54,17 @@ COVEY_NOINLINE
 #endif
 inline thread_state& this_thread_state() noexcept { return this_thread; }
 
+/// About where this thread's stack ends.
+[[gnu::always_inline]] inline std::uintptr_t stack_position() noexcept {
+#if defined(__x86_64__)
+    std::uintptr_t position;
+    asm volatile("movq %%rsp, %0" : "=r"(position));  // __builtin_frame_address would cost the coroutine a frame pointer
+    return position;
+#else
+    return reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
+#endif
+}
+
 }  // namespace detail
 
 /// Resumes `work` on this thread and goes on with whatever it transfers to; returns when the last of them suspends.
@@ -60,6 +73,7 @@ inline void resume_work(std::coroutine_handle<> work) {
     detail::thread_state& state = detail::this_thread_state();
     const void* const outer_context = std::exchange(state.context, nullptr);
     const std::uintptr_t outer_next = std::exchange(state.next, state.nothing);
+    const std::uintptr_t outer_stack = std::exchange(state.stack, detail::stack_position());
     for (;;) {
         work.resume();
         const std::uintptr_t next = std::exchange(state.next, state.nothing);
@@ -68,22 +82,26 @@ inline void resume_work(std::coroutine_handle<> work) {
     }
     state.context = outer_context;
     state.next = outer_next;
+    state.stack = outer_stack;
 }
 
-/// What `await_suspend` returns to continue with `next`. A jump where the compiler makes one; elsewhere the handle is
-/// left for the loop in resume_work, so that chains of any length use no stack.
+/// What `await_suspend` returns to continue with `next`: a jump where the compiler makes one. Where it makes a call, and nobody
+/// can tell when this is compiled (GCC says no word about -foptimize-sibling-calls), the stack tells: what has grown by this
+/// much since the loop in resume_work goes back there and leaves `next` to it, so that chains of any length fit.
 inline std::coroutine_handle<> transfer(std::coroutine_handle<> next) noexcept {
-#if COVEY_SYMMETRIC_TRANSFER
-    return next;
-#else
+#if !COVEY_ALWAYS_JUMPS
+    constexpr std::uintptr_t most_stack = 8 * 1024;
     detail::thread_state& state = detail::this_thread_state();
-    if (state.next == state.nothing) {
-        state.leave_to_loop(next);
-    } else {
-        resume_work(next);
+    if (state.stack - detail::stack_position() >= most_stack) [[unlikely]] {
+        if (state.next == state.nothing) {
+            state.leave_to_loop(next);
+        } else {
+            resume_work(next);
+        }
+        return std::noop_coroutine();
     }
-    return std::noop_coroutine();
 #endif
+    return next;
 }
 
 }  // namespace covey

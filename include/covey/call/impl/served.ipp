@@ -18,6 +18,7 @@ struct serving {
         promise_type(const std::shared_ptr<served_call>&, const function_entry&, const task_context& context) noexcept
             : m_context(context) {}
         const task_context& context() const noexcept { return m_context; }
+        std::uint32_t inherited_flags() const noexcept { return 0; }
         serving get_return_object() noexcept { return {std::coroutine_handle<promise_type>::from_promise(*this)}; }
         std::suspend_always initial_suspend() const noexcept { return {}; }
         std::suspend_never final_suspend() const noexcept { return {}; }

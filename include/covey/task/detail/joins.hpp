@@ -46,7 +46,7 @@ protected:
 
     template <std::uint32_t Flags, class Promise>
     std::coroutine_handle<> run(std::coroutine_handle<Promise> parent) noexcept {
-        return run(parent, context_of(parent), Flags | inherited_flags(parent));
+        return transfer_from(parent, run(parent, context_of(parent), Flags | inherited_flags(parent)));
     }
 
     std::tuple<task<Ts>...> m_tasks;
@@ -138,8 +138,8 @@ protected:
             at = {handle, &handle.promise(), at.place - 1};
         }
         const auto handle = m_tasks[0].release();
-        if (queue == nullptr) return children.start_alone(handle.promise(), handle, m_outcomes[0]);
-        return children.start_first(*queue, handle.promise(), handle, m_outcomes[0], at);
+        if (queue == nullptr) return transfer_from(parent, children.start_alone(handle.promise(), handle, m_outcomes[0]));
+        return transfer_from(parent, children.start_first(*queue, handle.promise(), handle, m_outcomes[0], at));
     }
 
     std::vector<task<T>> m_tasks;

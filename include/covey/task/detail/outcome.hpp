@@ -24,6 +24,9 @@ struct outcome_base {
 /// It belongs to whoever awaits the task, so that the task's frame can go as soon as it has ended.
 template <class T>
 class outcome : public outcome_base {
+    static_assert(alignof(T) <= __STDCPP_DEFAULT_NEW_ALIGNMENT__, "coroutine frames hold no over-aligned types: give a pointer to it");
+    static_assert(!std::is_rvalue_reference_v<T> && !std::is_const_v<T>, "a task gives a value, a reference T&, or void");
+
 public:
     outcome() noexcept {}
     outcome(const outcome&) = delete;

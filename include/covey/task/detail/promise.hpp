@@ -81,14 +81,27 @@ private:
 
 /// The context and the manner of the coroutine that awaits.
 template <class Promise>
-inline constexpr bool is_task_promise = std::is_base_of_v<promise_base, Promise>;
+inline constexpr bool is_ours = requires(const Promise& p) { p.inherited_flags(); };
 template <class Promise>
 std::uint32_t inherited_flags(std::coroutine_handle<Promise> awaiting) noexcept {
-    if constexpr (is_task_promise<Promise>) {
+    if constexpr (is_ours<Promise>) {
         return awaiting.promise().inherited_flags();
     } else {
         return promise_base::foreign_caller;
     }
+}
+
+/// What `await_suspend` of a coroutine returns to continue with `next`. Whoever resumed a coroutine of another library may
+/// wait until that has done what it can, so a handle that is left to a loop must not be left to one below that on the stack.
+template <class Promise>
+std::coroutine_handle<> transfer_from(std::coroutine_handle<Promise>, std::coroutine_handle<> next) noexcept {
+#if !COVEY_ALWAYS_JUMPS
+    if constexpr (!is_ours<Promise>) {
+        resume_work(next);
+        return std::noop_coroutine();
+    }
+#endif
+    return transfer(next);
 }
 
 /// Children that run beside each other, and the parent that goes on after the last of them. Lives in the parent's frame
@@ -114,7 +127,6 @@ public:
     join(std::coroutine_handle<> parent, const task_context& context, std::uint32_t count, std::uint32_t flags) noexcept
         : m_parent(parent),
           m_parent_context(&context),
-          m_count(count),
           m_left(count),
           m_flags(flags),
           m_stop(context.stop),
@@ -139,10 +151,10 @@ public:
     std::coroutine_handle<> start_first(local_queue& queue, promise_base& child, std::coroutine_handle<> handle, outcome_base& result,
                                         const position& at) noexcept {
         m_queue = &queue;
-        queue.wake_a_sleeper();
+        queue.offer_if_wanted();
         const std::uint32_t flags = m_flags | promise_base::in_line;
         bind(child, result, at, at.sibling != nullptr ? flags | promise_base::has_sibling : flags);
-        return transfer(handle);
+        return handle;
     }
 
     /// The same on threads that have no queue of the scheduler's, or where there is no scheduler at all. Nobody is in line.
@@ -156,7 +168,7 @@ public:
     }
     COVEY_NOINLINE std::coroutine_handle<> start_alone(promise_base& child, std::coroutine_handle<> handle, outcome_base& result) noexcept {
         bind(child, result, {}, m_flags);
-        return transfer(handle);
+        return handle;
     }
 
     /// For a fork, which is a join of two: starts the child; its parent comes later.
@@ -171,7 +183,7 @@ public:
         m_parent = parent;
         if (m_queue == nullptr || m_queue != this_thread_state().queue) return arrive(1);
         const std::coroutine_handle<> popped = m_queue->pop();
-        if (popped == handle && !any_arrived()) {
+        if (popped == handle && is_mine(child)) {
             child.m_next = parent;
             child.m_flags |= promise_base::in_line;
             return handle;
@@ -203,8 +215,9 @@ private:
     }
 
     /// A handle is an address, and a child that was stolen may have ended and left its own to another coroutine's frame, which
-    /// this worker may have queued. Before it could be used again, that child arrived.
-    bool any_arrived() const noexcept { return m_left.load(std::memory_order_relaxed) != m_count; }
+    /// this worker may have queued. That one belongs to no join or to another one, and a child that leaves this join says so
+    /// before it frees its frame. (That it has arrived would say less, for it arrives after that.)
+    bool is_mine(const promise_base& popped) const noexcept { return popped.m_join == this; }
     bool is_last_arrival(std::uint32_t count) noexcept { return m_left.fetch_sub(count, std::memory_order_acq_rel) == count; }
     std::coroutine_handle<> arrive(std::uint32_t count) noexcept {
         return is_last_arrival(count) ? m_parent : std::coroutine_handle<>(std::noop_coroutine());
@@ -224,8 +237,7 @@ private:
 
     std::coroutine_handle<> m_parent;
     const task_context* m_parent_context;
-    local_queue* m_queue = nullptr;  // where the children were pushed
-    const std::uint32_t m_count;
+    local_queue* m_queue = nullptr;     // where the children were pushed
     std::atomic<std::uint32_t> m_left;  // children that have not arrived, and not ended in line
     std::atomic<outcome_base*> m_first{nullptr};
     std::uint32_t m_flags;
@@ -242,7 +254,7 @@ private:
         if (m_flags != (in_line | has_sibling) || thread.queue != m_join->m_queue) [[unlikely]]
             return false;
         const std::coroutine_handle<> popped = thread.queue->pop();
-        if (popped != m_next || m_join->any_arrived()) [[unlikely]] {
+        if (popped != m_next || !m_join->is_mine(*m_sibling)) [[unlikely]] {
             m_flags = line_broken;
             m_next = popped;
             return false;
@@ -260,13 +272,14 @@ COVEY_NOINLINE inline std::coroutine_handle<> promise_base::end_long(std::corout
     const std::uint32_t flags = m_flags;
     const std::uint32_t place = m_place;
     if (parent != nullptr && (flags & noteworthy) != 0) parent->note(*m_result);
+    m_join = nullptr;  // see join::is_mine
     self.destroy();
     if (parent == nullptr || (flags & (in_line | has_sibling | line_broken)) == in_line) return transfer(next);
     if ((flags & line_broken) != 0) return transfer(parent->leave(place, next));
     if ((flags & in_line) == 0) return transfer(parent->arrive(1));
     if (parent->m_queue != this_thread_state().queue) return transfer(parent->arrive(place));
     const std::coroutine_handle<> popped = parent->m_queue->pop();
-    if (popped != next || parent->any_arrived()) return transfer(parent->leave(place, popped));
+    if (popped != next || !parent->is_mine(*sibling)) return transfer(parent->leave(place, popped));
     sibling->m_flags |= in_line;
     return transfer(next);
 }

@@ -11,18 +11,18 @@ namespace covey::detail {
 
 /// What all threads share. Lives for ever, for threads may end after the program's statics.
 struct frame_depot {
-    static constexpr std::size_t most_bytes = std::size_t{16} << 20;  // what is more goes back to the heap
+    static constexpr std::size_t most_bytes = std::size_t{1} << 20;  // of one size; what is more goes back to the heap
 
     std::mutex mutex;
     std::array<std::atomic<frame_cache::block*>, frame_cache::classes> batches{};
-    std::size_t bytes = 0;
+    std::array<std::size_t, frame_cache::classes> bytes{};
 
     /// Takes over a chain of `count` blocks. False: it is full.
     bool put(frame_cache::block* batch, std::size_t count, std::size_t size_class) noexcept {
         const std::lock_guard lock(mutex);
         const std::size_t size = count * frame_cache::size_of(size_class);
-        if (bytes + size > most_bytes) return false;
-        bytes += size;
+        if (bytes[size_class] + size > most_bytes) return false;
+        bytes[size_class] += size;
         batch->count = count;
         batch->next_batch = batches[size_class].load(std::memory_order_relaxed);
         batches[size_class].store(batch, std::memory_order_relaxed);
@@ -34,7 +34,7 @@ struct frame_depot {
         frame_cache::block* const batch = batches[size_class].load(std::memory_order_relaxed);
         if (batch == nullptr) return nullptr;
         batches[size_class].store(batch->next_batch, std::memory_order_relaxed);
-        bytes -= batch->count * frame_cache::size_of(size_class);
+        bytes[size_class] -= batch->count * frame_cache::size_of(size_class);
         return batch;
     }
 };

@@ -1,0 +1,101 @@
+#include <covey/task/local_queue.hpp>
+
+#include <task/support.hpp>
+
+#include <covey/task/work.hpp>
+
+#include <atomic>
+#include <vector>
+
+namespace covey_test_task_local_queue {
+
+using namespace covey;
+
+namespace {
+
+struct queue final : detail::local_queue {
+    queue() { hungry = &others; }
+    void wake() noexcept override { ++woken; }
+    bool wanted_elsewhere() noexcept override {
+        ++looks;
+        return wanted;
+    }
+    std::atomic<unsigned> others{0};
+    int woken = 0;
+    int looks = 0;
+    bool wanted = false;
+};
+struct item : work_item {
+    item() : work_item([](work_item*) {}) {}
+};
+
+}  // namespace
+
+TEST_CASE("a local queue gives the newest first", "[task]") {
+    queue q;
+    std::vector<item> items(5);
+    CHECK_FALSE(q.pop());
+    for (item& i : items) q.push(i.handle());
+    for (std::size_t i = items.size(); i-- != 0;) CHECK(q.pop() == items[i].handle());
+    CHECK_FALSE(q.pop());
+}
+
+TEST_CASE("a push offers work and wakes somebody only if somebody has none", "[task]") {
+    queue q;
+    item i;
+    q.push(i.handle());
+    CHECK(q.woken == 0);
+    CHECK_FALSE(q.deque.has_public());
+    q.others = 1;
+    q.push(i.handle());
+    CHECK(q.woken == 1);
+    CHECK(q.deque.has_public());
+    q.others = 0;
+    q.push(i.handle());
+    CHECK(q.woken == 1);
+    std::size_t left = 0;
+    while (q.pop()) ++left;
+    CHECK(left == 3);
+}
+
+TEST_CASE("a thief that found nothing is heard at the next push or pop", "[task]") {
+    queue q;
+    std::vector<item> items(3);
+    q.push(items[0].handle());
+    q.push(items[1].handle());
+    CHECK_FALSE(q.deque.steal());
+    CHECK(q.deque.wanted());
+    q.push(items[2].handle());
+    CHECK(q.deque.steal() == items[0].handle());
+    while (q.deque.steal()) {}
+    REQUIRE(q.deque.wanted());
+    CHECK(q.pop());  // has offered the other one before
+    CHECK_FALSE(q.deque.wanted());
+}
+
+TEST_CASE("now and then a pop asks whether the worker is wanted elsewhere, and then finds nothing", "[task]") {
+    constexpr unsigned every = detail::local_queue::pops_between_looks;
+    queue q;
+    item i;
+    for (unsigned n = 0; n < 10 * every; ++n) {
+        q.push(i.handle());
+        CHECK(q.pop());
+    }
+    CHECK(q.looks == 10);
+    q.wanted = true;
+    unsigned nothing = 0;
+    q.push(i.handle());
+    for (unsigned n = 0; n < every; ++n) {
+        if (q.pop()) {
+            q.push(i.handle());
+        } else {
+            ++nothing;
+        }
+    }
+    CHECK(nothing == 1);
+    CHECK(q.looks == 11);
+    CHECK(q.pop());  // it is still there
+    CHECK_FALSE(q.pop());
+}
+
+}  // namespace covey_test_task_local_queue
