@@ -1,13 +1,13 @@
-#Checks of the sources that need no compiler.Run as
-#cmake - DCHECK = order - P cmake / check_sources.cmake a room includes only rooms above it
-#cmake - DCHECK = heavy - P cmake / check_sources.cmake public headers leave heavy headers out
-#cmake - DCHECK = src - P cmake / check_sources.cmake covey / impl / src.hpp includes every header and every.ipp
-#cmake - DCHECK = src - DWRITE = ON - P... writes that file anew
+# Checks of the sources that need no compiler. Run as
+#   cmake -DCHECK=order -P cmake/check_sources.cmake    a room includes only rooms above it
+#   cmake -DCHECK=heavy -P cmake/check_sources.cmake    public headers leave heavy headers out
+#   cmake -DCHECK=src   -P cmake/check_sources.cmake    covey/impl/src.hpp includes every header and every .ipp
+#   cmake -DCHECK=src -DWRITE=ON -P ...                 writes that file anew
 cmake_policy(SET CMP0057 NEW)  # if(... IN_LIST ...)
 cmake_path(GET CMAKE_CURRENT_LIST_DIR PARENT_PATH top)
 set(include_dir ${top}/include)
 
-#The one - way order. `sim` may include any room and no room includes it.(gpu needs core, task, sched and call.)
+# The one-way order. `sim` may include any room and no room includes it. (gpu needs core, task, sched and call.)
 set(rooms core task sched wire net mesh call object fabric actor place gpu sim)
 
 file(GLOB_RECURSE files RELATIVE ${include_dir} ${include_dir}/covey/*.hpp ${include_dir}/covey/*.ipp)
