@@ -151,9 +151,10 @@ void depot_is_bounded() {
 }  // namespace
 
 int main() {
-#if COVEY_SANITIZED
-    std::puts("under sanitizers frames come from the heap");
-#else
+    if (COVEY_SANITIZED != 0) {
+        std::puts("under sanitizers frames come from the heap");
+        return 0;
+    }
     for (const unsigned threads : {1u, 2u}) {
         std::printf("%u threads\n", threads);
         pool on({.threads = threads});
@@ -170,6 +171,5 @@ int main() {
         measure("when_all of a vector of 64", 200, 2, [&] { sync_wait(on, many_children(200)); });
     }
     depot_is_bounded();
-#endif
     return g_failed ? 1 : 0;
 }
