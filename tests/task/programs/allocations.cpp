@@ -26,6 +26,7 @@ std::atomic<std::size_t> g_allocations{0};
 std::atomic<std::size_t> g_live_bytes{0};
 }  // namespace
 
+#if !COVEY_SANITIZED  // those have their own
 void* operator new(std::size_t size) {
     void* const p = std::malloc(size);
     if (p == nullptr) throw std::bad_alloc();
@@ -39,6 +40,7 @@ void operator delete(void* p) noexcept {
     std::free(p);
 }
 void operator delete(void* p, std::size_t) noexcept { operator delete(p); }
+#endif
 
 namespace {
 
