@@ -30,7 +30,8 @@ namespace {
 std::vector<unsigned> cpus_of(pthread_t thread) {
     cpu_set_t mask;
     CPU_ZERO(&mask);
-    REQUIRE(pthread_getaffinity_np(thread, sizeof mask, &mask) == 0);
+    // No assertion, for this is called on several threads at once; no CPUs is an answer that no test expects.
+    if (pthread_getaffinity_np(thread, sizeof mask, &mask) != 0) return {};
     std::vector<unsigned> cpus;
     for (unsigned i = 0; i < CPU_SETSIZE; ++i) {
         if (CPU_ISSET(i, &mask)) cpus.push_back(i);
