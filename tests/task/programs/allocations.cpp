@@ -119,6 +119,8 @@ task<void> many_children(int n) {
 bool g_failed = false;
 
 /// Runs `f` until it has warmed up, then again, and prints how often it allocated for each of its `units`.
+unsigned g_threads = 1;
+
 template <class F>
 void measure(const char* name, double units, double most_a_unit, F f) {
     for (int i = 0; i < 20; ++i) f();
@@ -129,7 +131,9 @@ void measure(const char* name, double units, double most_a_unit, F f) {
         const double count = static_cast<double>(g_allocations.load() - before);
         if (count < best) best = count;
     }
-    constexpr double to_wake_the_pool = 2;  // sync_wait comes from outside
+    // To wake a worker that waits in the reactor costs Asio an allocation. sync_wait does so, for it comes from outside; between
+    // workers it is a matter of luck how often that happens, so there this only tells a few from one each.
+    const double to_wake_the_pool = 2 + (g_threads == 1 ? 0 : units / 20);
     const bool good = best <= most_a_unit * units + to_wake_the_pool;
     std::printf("%-34s %10.0f allocations for %8.0f of them%s\n", name, best, units, good ? "" : ": too many");
     if (!good) g_failed = true;
@@ -159,6 +163,7 @@ int main() {
     }
     for (const unsigned threads : {1u, 2u}) {
         std::printf("%u threads\n", threads);
+        g_threads = threads;
         pool on({.threads = threads});
         measure("fib(18) with when_all", 8361, 0, [&] { static_cast<void>(sync_wait(on, fib(18))); });
         measure("fib(18) with fork", 8361, 0, [&] { static_cast<void>(sync_wait(on, forked_fib(18))); });
