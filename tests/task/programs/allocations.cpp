@@ -117,10 +117,9 @@ task<void> many_children(int n) {
 }
 
 bool g_failed = false;
-
-/// Runs `f` until it has warmed up, then again, and prints how often it allocated for each of its `units`.
 unsigned g_threads = 1;
 
+/// Runs `f` until it has warmed up, then again, and prints how often it allocated for each of its `units`.
 template <class F>
 void measure(const char* name, double units, double most_a_unit, F f) {
     for (int i = 0; i < 20; ++i) f();
