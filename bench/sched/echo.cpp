@@ -153,8 +153,8 @@ int main(int argc, char** argv) {
     bench::report out("echo", given);
     const unsigned repeat = given.number("--repeat", 5);
     const unsigned connections = given.number("--connections", 100);
-    std::printf("%s, %u CPUs, %u bytes, median of %u runs\n\n", bench::compiler().c_str(), bench::cpus(), given.number("--bytes", 64),
-                repeat);
+    std::printf("%s, %u CPUs, %u bytes, median of %u runs\n\n", bench::compiler().c_str(), covey::available_cpus(),
+                given.number("--bytes", 64), repeat);
     std::printf("| echo | threads | covey | asio::awaitable | ratio | goal | met |\n| --- | --- | --- | --- | --- | --- | --- |\n");
     for (const unsigned threads : given.threads()) {
         figures ours;

@@ -252,7 +252,8 @@ int run_all(const bench::arguments& given) {
         .leaf = given.number("--leaf", 16),
     };
     bench::report out("fork_join", given);
-    std::printf("%s, %u CPUs, median of %u runs (least in the second column)\n\n", bench::compiler().c_str(), bench::cpus(), how.repeat);
+    std::printf("%s, %u CPUs, median of %u runs (least in the second column)\n\n", bench::compiler().c_str(), covey::available_cpus(),
+                how.repeat);
     if (std::find(how.run.begin(), how.run.end(), "memory") != how.run.end()) {
         std::printf(
             "| peak memory | threads | covey MiB | oneTBB MiB | ratio | goal | met |\n| --- | --- | --- | --- | --- | --- | --- "

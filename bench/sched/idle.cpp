@@ -70,7 +70,7 @@ int main(int argc, char** argv) {
     const bench::arguments given(argc, argv, {"--threads", "--seconds", "--csv"});
     bench::report out("idle", given);
     const unsigned seconds = given.number("--seconds", 5);
-    std::printf("%s, %u CPUs, %u s each\n\n", bench::compiler().c_str(), bench::cpus(), seconds);
+    std::printf("%s, %u CPUs, %u s each\n\n", bench::compiler().c_str(), covey::available_cpus(), seconds);
     std::printf("| an idle pool | threads | processor time | context switches/s | goal | met |\n| --- | --- | --- | --- | --- | --- |\n");
     for (const std::string& text : given.list("--threads", "1,2,4")) {
         const unsigned threads = static_cast<unsigned>(std::max(1, std::atoi(text.c_str())));

@@ -208,7 +208,7 @@ int main(int argc, char** argv) {
     const bench::arguments given(argc, argv, {"--run", "--threads", "--repeat", "--csv"});
     const unsigned repeat = given.number("--repeat", 7);
     bench::report out("parallel", given);
-    std::printf("%s, %u CPUs, median of %u runs\n\n", bench::compiler().c_str(), bench::cpus(), repeat);
+    std::printf("%s, %u CPUs, median of %u runs\n\n", bench::compiler().c_str(), covey::available_cpus(), repeat);
     std::printf(
         "| loop | threads | serial ns an iteration | serial ms | covey ms | / serial | oneTBB ms | / serial | ratio | goal | met |\n");
     std::printf("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n");

@@ -174,7 +174,7 @@ int main(int argc, char** argv) {
     const bench::arguments given(argc, argv, {"--repeat", "--timers", "--csv"});
     const settings how{given.number("--repeat", 9), given.number("--timers", 100'000)};
     bench::report out("primitives", given);
-    std::printf("%s, %u CPUs, median of %u runs\n\n", bench::compiler().c_str(), bench::cpus(), how.repeat);
+    std::printf("%s, %u CPUs, median of %u runs\n\n", bench::compiler().c_str(), covey::available_cpus(), how.repeat);
     std::printf("| step | threads | covey | least | goal | met |\n| --- | --- | --- | --- | --- | --- |\n");
     {
         covey::pool one({.threads = 1});
@@ -197,7 +197,7 @@ int main(int argc, char** argv) {
         measure_allocations("channel", one, 10'000, how, out, [](unsigned n) { return send_and_receive(n); });
         measure_allocations("timer", one, 10'000, how, out, [&](unsigned n) { return arm_and_cancel(one, n); });
     }
-    if (bench::cpus() > 1) {
+    if (covey::available_cpus() > 1) {
         covey::pool two({.threads = 2});
         measure_ns("spawn + join on another worker", two, 20'000, 300, how, out, [](unsigned n) { return spawn_and_join(n); });
         measure_allocations("fib", two, 20, how, out, [](unsigned n) { return fibs(n); });

@@ -1,7 +1,7 @@
 // What the benchmark drivers share: arguments, repeated timing, a table with goals on standard output, and a CSV file for plot.py.
 #pragma once
 
-#include <sched.h>
+#include <covey/sched/concurrency.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -22,14 +22,6 @@ inline std::string compiler() {
 #else
     return "g++ " + std::to_string(__GNUC__) + "." + std::to_string(__GNUC_MINOR__);
 #endif
-}
-
-/// CPUs that this process may use.
-inline unsigned cpus() noexcept {
-    cpu_set_t mask;
-    CPU_ZERO(&mask);
-    if (sched_getaffinity(0, sizeof mask, &mask) != 0) return 1;
-    return static_cast<unsigned>(std::max(1, CPU_COUNT(&mask)));
 }
 
 /// `--name value` pairs and nothing else. Ends the program with a usage line for what it does not know.
@@ -78,7 +70,7 @@ public:
         std::vector<unsigned> result;
         for (const std::string& t : list("--threads", "1,2")) {
             const unsigned n = static_cast<unsigned>(std::max(1, std::atoi(t.c_str())));
-            if (n <= cpus()) result.push_back(n);
+            if (n <= covey::available_cpus()) result.push_back(n);
         }
         if (result.empty()) result.push_back(1);
         return result;

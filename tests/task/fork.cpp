@@ -1,15 +1,14 @@
-#include <covey/sched/default_pool.hpp>
 #include <covey/task/fork.hpp>
+
+#include <task/stage.hpp>
+
+#include <covey/sched/default_pool.hpp>
 #include <covey/task/schedule.hpp>
 #include <covey/task/when_all.hpp>
-
-#include <catch2/catch.hpp>
 
 #include <memory>
 #include <stdexcept>
 #include <string>
-
-#include "support.hpp"
 
 namespace covey_test_task_fork {
 
@@ -111,6 +110,18 @@ TEST_CASE("a forked child sees its parent's stop request", "[task]") {
     steps.run();
     REQUIRE(end.ended);
     CHECK(root.result());
+}
+
+TEST_CASE("a forked child that nobody joins ends the program, and it says why", "[task]") {
+    const std::string said = covey_test::last_words([] {
+        covey_test::step_scheduler steps;
+        const auto forgets = []() -> task<void> {
+            auto child = co_await fork(fib(3));
+            static_cast<void>(child);
+        };
+        covey_test::run(steps, forgets());
+    });
+    CHECK_THAT(said, Catch::Contains("covey: a forked task was left alone") && Catch::Contains("join()"));
 }
 
 }  // namespace covey_test_task_fork

@@ -1,17 +1,13 @@
 #include <covey/task/scope.hpp>
 
-#include <task/support.hpp>
+#include <task/stage.hpp>
 
 #include <covey/sched/pool.hpp>
 #include <covey/task/schedule.hpp>
 #include <covey/task/sync_wait.hpp>
 #include <covey/task/timeout.hpp>
 
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <atomic>
-#include <csignal>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -23,6 +19,7 @@ using namespace covey;
 using namespace std::chrono_literals;
 using covey_test::repeats;
 using covey_test::run;
+using covey_test::run_in_a_child;
 using covey_test::step_scheduler;
 using covey_test::throws_code;
 
@@ -232,30 +229,6 @@ task<bool> joined_from_another_scheduler(scheduler& other) {
 task<bool> stays_on_its_pool(pool& mine, pool& other) {
     static_cast<void>(co_await joined_from_another_scheduler(other));
     co_return mine.on_worker() && !other.on_worker();
-}
-
-/// What a program that destroys a running scope prints, and how it ends.
-std::pair<int, std::string> run_in_a_child(void (*body)()) {
-    int fds[2];
-    REQUIRE(pipe(fds) == 0);
-    const pid_t child = fork();
-    REQUIRE(child >= 0);
-    if (child == 0) {
-        std::signal(SIGABRT, SIG_DFL);  // not Catch's handler
-        dup2(fds[1], STDERR_FILENO);
-        close(fds[0]);
-        close(fds[1]);
-        body();
-        _exit(0);
-    }
-    close(fds[1]);
-    std::string output;
-    char buffer[256];
-    for (ssize_t n = 0; (n = read(fds[0], buffer, sizeof buffer)) > 0;) output.append(buffer, static_cast<std::size_t>(n));
-    close(fds[0]);
-    int status = 0;
-    REQUIRE(waitpid(child, &status, 0) == child);
-    return {status, output};
 }
 
 }  // namespace

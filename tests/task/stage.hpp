@@ -82,8 +82,8 @@ T run_without_scheduler(covey::task<T> t) {
     return run(none, context, std::move(t));
 }
 
-/// What `body`, which is to end its program by abort(), prints in a process of its own; empty if it does not end so.
-inline std::string last_words(void (*body)()) {
+/// Runs `body` in a process of its own: how that ends, as waitpid says, and what it prints to standard error.
+inline std::pair<int, std::string> run_in_a_child(void (*body)()) {
     int fds[2];
     REQUIRE(pipe(fds) == 0);
     const pid_t child = fork();
@@ -103,6 +103,12 @@ inline std::string last_words(void (*body)()) {
     close(fds[0]);
     int status = 0;
     REQUIRE(waitpid(child, &status, 0) == child);
+    return {status, output};
+}
+
+/// What `body`, which is to end its program by abort(), prints; empty if it does not end so.
+inline std::string last_words(void (*body)()) {
+    const auto [status, output] = run_in_a_child(body);
     return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT ? output : std::string();
 }
 

@@ -57,14 +57,15 @@ COVEY_INLINE std::coroutine_handle<> pool::state::steal(worker& self) noexcept {
         worker& victim = *workers[(start + i) % n];
         if (&victim == &self || victim.deque.empty()) continue;
         if (const std::coroutine_handle<> work = victim.deque.steal()) {
-            self.starved_at = 0;
             // Whoever pushed woke one thief at most; it wakes the next as long as there is more.
             if (sleepers.load(std::memory_order_relaxed) != 0 && victim.deque.has_public()) wake_one();
             return work;
         }
         withholding = &victim;
     }
-    return withholding == nullptr ? nullptr : take_by_force(self, *withholding);
+    if (withholding != nullptr) return take_by_force(self, *withholding);
+    self.starved_at = 0;  // nobody had any
+    return nullptr;
 }
 
 COVEY_INLINE std::coroutine_handle<> pool::state::take_by_force(worker& self, worker& victim) noexcept {
@@ -74,7 +75,7 @@ COVEY_INLINE std::coroutine_handle<> pool::state::take_by_force(worker& self, wo
         detail::pause();
         return nullptr;
     }
-    self.starved_at = 0;
+    self.starved_at = 0;  // whether it succeeds or not: not again at once
     return victim.deque.force(detail::fence_others);
 }
 
@@ -92,6 +93,7 @@ COVEY_INLINE void pool::state::run(worker& self) noexcept {
     detail::this_thread_state().queue = &self;
     while (!stopping.load(std::memory_order_relaxed)) {
         if (const std::coroutine_handle<> work = find(self)) {
+            self.starved_at = 0;
             resume_work(work);
         } else {
             idle(self);
