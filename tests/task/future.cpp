@@ -130,6 +130,22 @@ TEST_CASE("futures of values, of nothing, stored and moved", "[task]") {
     STATIC_REQUIRE_FALSE(std::is_copy_constructible_v<future<int>>);
 }
 
+TEST_CASE("a future of a reference", "[task]") {
+    struct body {
+        static task<int&> inner(int& r) { co_return r; }
+        static task<bool> same(int& r) {
+            scope s;
+            future<int&> f = s.spawn_future(inner(r));
+            int& got = co_await std::move(f);
+            co_await s.join();
+            co_return &got == &r;
+        }
+    };
+    step_scheduler scheduler;
+    int target = 0;
+    CHECK(run(scheduler, body::same(target)));
+}
+
 TEST_CASE("a future is awaited once, and an empty one not at all", "[task]") {
     step_scheduler scheduler;
     CHECK(throws_code(errc::bad_argument, [&] { return run(scheduler, empty_future()); }));

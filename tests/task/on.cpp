@@ -223,6 +223,21 @@ TEST_CASE("exceptions and stops cross over", "[task]") {
     CHECK(c.size() == 1);
 }
 
+TEST_CASE("references cross over", "[task]") {
+    struct body {
+        static task<int&> inner(int& r) { co_return r; }
+        static task<bool> same(int& r, scheduler& other) {
+            int& there = co_await starts_on(other, inner(r));
+            int& back = co_await continues_on(inner(r), other);
+            co_return &there == &r && &back == &r;
+        }
+    };
+    pool one({.threads = 1});
+    pool other({.threads = 1});
+    int target = 0;
+    CHECK(sync_wait(one, body::same(target, other)));
+}
+
 TEST_CASE("starts_on and continues_on between two pools", "[task]") {
     pool own({.threads = 2});
     pool other({.threads = 2});

@@ -152,6 +152,16 @@ TEST_CASE("limits within limits: the shorter one tells", "[task]") {
     CHECK(scheduler.elapsed() == 11ms);
 }
 
+TEST_CASE("the value of a limited task may be a reference", "[task]") {
+    struct body {
+        static task<int&> inner(int& r) { co_return r; }
+        static task<int*> limited(int& r) { co_return &co_await timeout(inner(r), 1s); }
+    };
+    step_scheduler scheduler;
+    int target = 0;
+    CHECK(run(scheduler, body::limited(target)) == &target);
+}
+
 TEST_CASE("a stop from outside is a stop, no timeout", "[task]") {
     step_scheduler scheduler;
     stop_source stop;

@@ -17,9 +17,9 @@ public:
     /// For `fork`.
     forked(task<T>&& t, const task_context& context, std::uint32_t flags) noexcept {
         const auto child = t.release();
-        m_child = &child.promise();
-        m_handle = child;
-        m_join.make(nullptr, context, 2u, flags).fork(*m_child, child, m_outcome);
+        child.promise().set_value_to(&m_value);
+        m_child = child.address();
+        m_join.make(&m_child, 1u, 2u, nullptr, context, flags).fork();
     }
     forked(const forked&) = delete;
     forked& operator=(const forked&) = delete;
@@ -41,12 +41,13 @@ public:
         T await_resume() {
             m_forked.m_joined = true;
             const detail::join_end end(m_forked.m_join);
-            return take(m_forked.m_outcome);
+            m_forked.m_join->rethrow_first();
+            return m_forked.m_value.value();
         }
 
     private:
         COVEY_NOINLINE std::coroutine_handle<> await_child(std::coroutine_handle<> parent) noexcept {
-            return m_forked.m_join->await_child(*m_forked.m_child, m_forked.m_handle, parent);
+            return m_forked.m_join->await_child(parent);
         }
         forked& m_forked;
     };
@@ -56,9 +57,8 @@ public:
     join_awaiter join() noexcept { return join_awaiter(*this); }
 
 private:
-    detail::promise_base* m_child;
-    std::coroutine_handle<> m_handle;
-    detail::outcome<T> m_outcome;
+    void* m_child;  // its frame; null when it has begun
+    detail::slot<T> m_value;
     detail::late_join m_join;
     bool m_joined = false;
 };

@@ -35,8 +35,7 @@ public:
         if (m_phase.exchange(phase::ready, std::memory_order_acq_rel) == phase::waited) m_resume_on->post(m_waiter);
     }
 
-    std::optional<value_or_monostate<T>> value;
-    std::exception_ptr failure;
+    outcome<T> ended;
 
 private:
     enum class phase : unsigned char { running, waited, ready };
@@ -97,8 +96,7 @@ public:
         T await_resume() {
             m_on_stop.reset();
             if (m_context != nullptr) m_context->enter();
-            if (m_state->failure) std::rethrow_exception(m_state->failure);
-            if constexpr (!std::is_void_v<T>) return std::move(*m_state->value);
+            return take(m_state->ended);
         }
     };
     awaiter operator co_await() && noexcept { return {std::move(m_state)}; }
@@ -120,12 +118,11 @@ auto make_future(const task_context& parent) {
             try {
                 if constexpr (std::is_void_v<T>) {
                     co_await detail::with_context(t, s->context());
-                    s->value.emplace();
                 } else {
-                    s->value.emplace(co_await detail::with_context(t, s->context()));
+                    s->ended.set(co_await detail::with_context(t, s->context()));
                 }
             } catch (...) {
-                s->failure = std::current_exception();
+                s->ended.failure = std::current_exception();
             }
             t = {};
             s->finish();

@@ -7,7 +7,6 @@
 
 #include <coroutine>
 #include <exception>
-#include <optional>
 #include <type_traits>
 #include <utility>
 
@@ -82,26 +81,18 @@ task<T> starts_on(scheduler& on, task<T> t) {
 /// belongs in starts_on.
 template <class T>
 task<T> continues_on(task<T> t, scheduler& on) {
-    std::exception_ptr failure;
-    if constexpr (std::is_void_v<T>) {
-        try {
+    detail::outcome<T> ended;
+    try {
+        if constexpr (std::is_void_v<T>) {
             co_await std::move(t);
-        } catch (...) {
-            failure = std::current_exception();
+        } else {
+            ended.set(co_await std::move(t));
         }
-        co_await detail::move_to{&on};
-        if (failure) std::rethrow_exception(std::move(failure));
-    } else {
-        std::optional<T> value;
-        try {
-            value.emplace(co_await std::move(t));
-        } catch (...) {
-            failure = std::current_exception();
-        }
-        co_await detail::move_to{&on};
-        if (failure) std::rethrow_exception(std::move(failure));
-        co_return std::move(*value);
+    } catch (...) {
+        ended.failure = std::current_exception();
     }
+    co_await detail::move_to{&on};
+    co_return take(ended);
 }
 
 }  // namespace covey

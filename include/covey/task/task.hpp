@@ -1,9 +1,12 @@
 // task<T>: a lazy coroutine. It starts when it is awaited and resumes its awaiter when it ends.
 #pragma once
 
+#include <covey/task/detail/outcome.hpp>
 #include <covey/task/detail/promise.hpp>
 
 #include <coroutine>
+#include <exception>
+#include <new>
 #include <type_traits>
 #include <utility>
 
@@ -17,25 +20,32 @@ namespace detail {
 template <class T>
 class task_promise final : public promise_base {
 public:
+    task_promise() noexcept {}
     task<T> get_return_object() noexcept;
 
     template <class U = T>
         requires std::is_constructible_v<T, U&&>
     void return_value(U&& value) noexcept(std::is_nothrow_constructible_v<T, U&&>) {
-        static_cast<outcome<T>*>(m_result)->set(std::forward<U>(value));
+        if constexpr (stands_for_its_slot<T>) {
+            ::new (m_value) T(std::forward<U>(value));
+        } else {
+            static_cast<slot<T>*>(m_value)->set(std::forward<U>(value));
+        }
     }
 };
 
 template <class T>
 class task_promise<T&> final : public promise_base {
 public:
+    task_promise() noexcept {}
     task<T&> get_return_object() noexcept;
-    void return_value(T& value) noexcept { static_cast<outcome<T&>*>(m_result)->set(value); }
+    void return_value(T& value) noexcept { static_cast<slot<T&>*>(m_value)->set(value); }
 };
 
 template <>
 class task_promise<void> final : public promise_base {
 public:
+    task_promise() noexcept {}
     task<void> get_return_object() noexcept;
     void return_void() noexcept {}
 };
@@ -74,11 +84,7 @@ public:
 
     task() noexcept = default;
     explicit task(handle_type handle) noexcept : m_handle(handle) {}
-    task(task&& other) noexcept : m_handle(std::exchange(other.m_handle, nullptr)) {
-        // Otherwise compilers move two neighbours as one vector, which is read right after its halves were written: the
-        // processor then has to wait for the writes to reach its cache, five nanoseconds in every when_all of two calls.
-        asm("" : "+r"(m_handle));
-    }
+    task(task&& other) noexcept : m_handle(other.release()) {}
     task& operator=(task&& other) noexcept {
         task(std::move(other)).swap(*this);
         return *this;
@@ -93,7 +99,7 @@ public:
     detail::task_awaiter<T> operator co_await() && noexcept { return detail::task_awaiter<T>(*this); }
 
     /// For the library's joins, which start it: from then on it owns itself.
-    handle_type release() noexcept { return std::exchange(m_handle, nullptr); }
+    handle_type release() noexcept { return handle_type::from_address(detail::alone(std::exchange(m_handle, nullptr).address())); }
 
 private:
     handle_type m_handle;
@@ -116,7 +122,8 @@ inline task<void> task_promise<void>::get_return_object() noexcept {
 template <class T>
 std::coroutine_handle<> task_awaiter<T>::start(std::coroutine_handle<> parent, const task_context& context, std::uint32_t flags) noexcept {
     const auto child = m_task.release();
-    child.promise().bind(parent, context, m_outcome, flags);
+    child.promise().bind(parent, context, m_outcome.failure, static_cast<slot<T>*>(&m_outcome), flags);
+    context.enter();
     return child;
 }
 
@@ -142,27 +149,43 @@ private:
     const task_context* m_parent_context = nullptr;
 };
 
-/// A task that code which is no coroutine starts, and the place of its outcome. Lives until the task has ended.
+/// A task that code which is no coroutine starts, and the place of its outcome. Lives until the task has ended. To be resumed
+/// as if it were the coroutine.
 template <class T>
-class root_task {
+class root_task : work_item {
 public:
-    explicit root_task(task<T>&& t) noexcept : m_task(std::move(t)) {}
-    root_task(const root_task&) = delete;
-    root_task& operator=(const root_task&) = delete;
+    explicit root_task(task<T>&& t) noexcept : work_item(&start), m_task(std::move(t)) {}
 
     /// Call once, and resume or post what it returns. `next` goes on at the end of the task.
     std::coroutine_handle<> bind(std::coroutine_handle<> next, const task_context& context) noexcept {
-        const auto coroutine = m_task.release();
-        coroutine.promise().bind(next, context, m_outcome);
-        return coroutine;
+        m_next = next;
+        m_context = &context;
+        return handle();
     }
     /// After the end, once: the value, or the exception thrown.
     T result() { return take(m_outcome); }
 
 private:
+    static void start(work_item* item) {
+        root_task& self = *static_cast<root_task*>(item);
+        const auto coroutine = self.m_task.release();
+        coroutine.promise().bind(self.m_next, *self.m_context, self.m_outcome.failure, static_cast<slot<T>*>(&self.m_outcome));
+        self.m_context->enter();
+        coroutine.resume();
+    }
+
     task<T> m_task;
     outcome<T> m_outcome;
+    std::coroutine_handle<> m_next;
+    const task_context* m_context = nullptr;
 };
+
+/// The promise in the frame at an address: of a task<T>.
+template <class T>
+task_promise<T>& promise_of(void* frame) noexcept {
+    static_assert(sizeof(task_promise<T>) == sizeof(promise_base) && alignof(task_promise<T>) == alignof(promise_base));
+    return std::coroutine_handle<task_promise<T>>::from_address(frame).promise();
+}
 
 template <class T>
 inline constexpr bool is_task = false;

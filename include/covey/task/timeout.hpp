@@ -6,7 +6,8 @@
 
 #include <algorithm>
 #include <atomic>
-#include <optional>
+#include <exception>
+#include <type_traits>
 
 namespace covey {
 
@@ -88,26 +89,19 @@ task<T> timeout(task<T> inner, duration limit) {
     const time_point end = after(outer.scheduler->now(), limit);
     context.deadline = std::min(outer.deadline, end);
     watchdog.arm(end);
-    std::exception_ptr failure;
-    if constexpr (std::is_void_v<T>) {
-        try {
+    detail::outcome<T> ended;
+    try {
+        if constexpr (std::is_void_v<T>) {
             co_await detail::with_context(inner, context);
-        } catch (...) {
-            failure = std::current_exception();
+        } else {
+            ended.set(co_await detail::with_context(inner, context));
         }
-        co_await watchdog.join();
-        if (failure) detail::rethrow_as_timeout(failure, watchdog.has_fired() && !outer.stop.stop_requested(), limit);
-    } else {
-        std::optional<T> value;
-        try {
-            value.emplace(co_await detail::with_context(inner, context));
-        } catch (...) {
-            failure = std::current_exception();
-        }
-        co_await watchdog.join();
-        if (failure) detail::rethrow_as_timeout(failure, watchdog.has_fired() && !outer.stop.stop_requested(), limit);
-        co_return std::move(*value);
+    } catch (...) {
+        ended.failure = std::current_exception();
     }
+    co_await watchdog.join();
+    if (ended.failure) detail::rethrow_as_timeout(ended.failure, watchdog.has_fired() && !outer.stop.stop_requested(), limit);
+    co_return take(ended);
 }
 
 }  // namespace covey

@@ -22,7 +22,7 @@ public:
     std::tuple<value_or_monostate<Ts>...> await_resume() {
         const join_end end(this->m_join);
         this->m_join->rethrow_first();
-        return std::apply([](auto&... ended) { return std::tuple<value_or_monostate<Ts>...>(value_of(ended)...); }, this->m_outcomes);
+        return std::apply([](auto&... values) { return std::tuple<value_or_monostate<Ts>...>(value_of(values)...); }, this->m_values);
     }
 };
 
@@ -36,13 +36,10 @@ public:
         return this->template run<0>(parent);
     }
     std::vector<value_or_monostate<T>> await_resume() {
-        std::vector<value_or_monostate<T>> results;
-        if (this->m_tasks.empty()) return results;
+        if (this->m_tasks.empty()) return {};
         const join_end end(this->m_join);
         this->m_join->rethrow_first();
-        results.reserve(this->m_tasks.size());
-        for (std::size_t i = 0; i < this->m_tasks.size(); ++i) results.push_back(value_of(this->m_outcomes[i]));
-        return results;
+        return this->m_values.take_all();
     }
 };
 

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -16,6 +17,8 @@ namespace detail {
 
 template <class... Ts>
 class [[nodiscard("it does nothing until it is awaited")]] when_any_awaiter : public tuple_join<Ts...> {
+    static_assert((!std::is_reference_v<Ts> && ...), "covey: when_any gives no references: let the tasks give pointers");
+
 public:
     using tuple_join<Ts...>::tuple_join;
     using result_type = std::variant<value_or_monostate<Ts>...>;
@@ -26,17 +29,17 @@ public:
     }
     result_type await_resume() {
         const join_end end(this->m_join);
-        return pick<0>();
+        this->m_join->rethrow_first();
+        return pick<0>(this->m_join->first());
     }
 
 private:
     template <std::size_t I>
-    result_type pick() {
+    result_type pick(std::size_t first) {
         if constexpr (I + 1 < sizeof...(Ts)) {
-            if (this->m_join->first() != &std::get<I>(this->m_outcomes)) return pick<I + 1>();
+            if (first != I) return pick<I + 1>(first);
         }
-        if (const auto& failure = std::get<I>(this->m_outcomes).failure) std::rethrow_exception(failure);
-        return result_type(std::in_place_index<I>, value_of(std::get<I>(this->m_outcomes)));
+        return result_type(std::in_place_index<I>, value_of(std::get<I>(this->m_values)));
     }
 };
 
@@ -51,10 +54,9 @@ public:
     }
     std::pair<std::size_t, value_or_monostate<T>> await_resume() {
         const join_end end(this->m_join);
-        std::size_t i = 0;
-        while (this->m_join->first() != &this->m_outcomes[i]) ++i;
-        if (const auto& failure = this->m_outcomes[i].failure) std::rethrow_exception(failure);
-        return {i, value_of(this->m_outcomes[i])};
+        this->m_join->rethrow_first();
+        const std::size_t first = this->m_join->first();
+        return {first, this->m_values.take(first)};
     }
 };
 

@@ -68,10 +68,11 @@ inline thread_state& this_thread_state() noexcept { return this_thread; }
 }  // namespace detail
 
 /// Resumes `work` on this thread and goes on with whatever it transfers to; returns when the last of them suspends.
-/// All resumption by the library goes through here: it is the loop that tasks return to when they end.
-inline void resume_work(std::coroutine_handle<> work) {
+/// All resumption by the library goes through here: it is the loop that tasks return to when they end. `context`: what it runs
+/// under until it says so itself.
+inline void resume_work(std::coroutine_handle<> work, const void* context = nullptr) {
     detail::thread_state& state = detail::this_thread_state();
-    const void* const outer_context = std::exchange(state.context, nullptr);
+    const void* const outer_context = std::exchange(state.context, context);
     const std::uintptr_t outer_next = std::exchange(state.next, state.nothing);
     const std::uintptr_t outer_stack = std::exchange(state.stack, detail::stack_position());
     for (;;) {
@@ -96,7 +97,7 @@ inline std::coroutine_handle<> transfer(std::coroutine_handle<> next) noexcept {
         if (state.next == state.nothing) {
             state.leave_to_loop(next);
         } else {
-            resume_work(next);
+            resume_work(next, state.context);
         }
         return std::noop_coroutine();
     }

@@ -3,10 +3,13 @@
 
 #include <covey/task/task.hpp>
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <new>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -36,82 +39,97 @@ private:
 template <class... Ts>
 class tuple_join {
 public:
-    explicit tuple_join(task<Ts>&&... tasks) noexcept : m_tasks(std::move(tasks)...) {}
-    tuple_join(tuple_join&& other) noexcept : m_tasks(std::move(other.m_tasks)) {}
+    explicit tuple_join(task<Ts>&&... tasks) noexcept : m_children{tasks.release().address()...} {}
+    tuple_join(tuple_join&& other) noexcept : m_children(std::exchange(other.m_children, {})) {}
 
     bool await_ready() const noexcept { return false; }
 
 protected:
-    ~tuple_join() = default;
+    ~tuple_join() {
+        if (m_children[0] != nullptr) [[unlikely]]
+            destroy();
+    }
 
     template <std::uint32_t Flags, class Promise>
-    std::coroutine_handle<> run(std::coroutine_handle<Promise> parent) noexcept {
+    [[gnu::always_inline]] std::coroutine_handle<> run(std::coroutine_handle<Promise> parent) noexcept {
         return transfer_from(parent, run(parent, context_of(parent), Flags | inherited_flags(parent)));
     }
 
-    std::tuple<task<Ts>...> m_tasks;
-    std::tuple<outcome<Ts>...> m_outcomes;
+    std::tuple<slot<Ts>...> m_values;
     late_join m_join;
 
 private:
-    static constexpr std::size_t last = sizeof...(Ts) - 1;
+    static constexpr std::uint32_t count = sizeof...(Ts);
 
     // One function for all awaits of the same types, so that coroutines stay small.
-    COVEY_NOINLINE std::coroutine_handle<> run(std::coroutine_handle<> parent, const task_context& context, std::uint32_t flags) noexcept {
-        join& children = m_join.make(parent, context, std::uint32_t{sizeof...(Ts)}, flags);
-        if (local_queue* const queue = children.queue()) [[likely]]
-            return start<last>(children, *queue, {parent, nullptr, last + 1});
-        return post<last>(children);
+    [[gnu::always_inline]] std::coroutine_handle<> run(std::coroutine_handle<> parent, const task_context& context,
+                                                       std::uint32_t flags) noexcept {
+        place_values(std::index_sequence_for<Ts...>());
+        return m_join.make(m_children.data(), count, count, parent, context, flags).start(count);
     }
-    template <std::size_t I>
-    [[gnu::always_inline]] std::coroutine_handle<> start(join& children, local_queue& queue, join::position at) noexcept {
-        const auto handle = std::get<I>(m_tasks).release();
-        if constexpr (I == 0) {
-            return children.start_first(queue, handle.promise(), handle, std::get<I>(m_outcomes), at);
-        } else {
-            children.queue_child(queue, handle.promise(), handle, std::get<I>(m_outcomes), at);
-            return start<I - 1>(children, queue, {handle, &handle.promise(), I});
-        }
+    template <std::size_t... I>
+    void place_values(std::index_sequence<I...>) noexcept {
+        (promise_of<Ts>(m_children[I]).set_value_to(&std::get<I>(m_values)), ...);
     }
-    template <std::size_t I>
-    std::coroutine_handle<> post(join& children) noexcept {
-        const auto handle = std::get<I>(m_tasks).release();
-        if constexpr (I == 0) {
-            return children.start_alone(handle.promise(), handle, std::get<I>(m_outcomes));
-        } else {
-            children.post_child(handle.promise(), handle, std::get<I>(m_outcomes));
-            return post<I - 1>(children);
-        }
+    COVEY_NOINLINE void destroy() noexcept {
+        for (void* child : m_children) std::coroutine_handle<>::from_address(child).destroy();
     }
+
+    std::array<void*, count> m_children;  // frames; the first is null when they have begun
 };
 
-/// The memory of the outcomes comes from where frames come from.
+/// Where the children of a vector leave their values. The memory comes from where frames come from.
 template <class T>
-class outcome_array {
+class slot_array {
 public:
-    outcome_array() noexcept = default;
-    outcome_array(const outcome_array&) = delete;
-    outcome_array& operator=(const outcome_array&) = delete;
-    ~outcome_array() {
+    slot_array() noexcept = default;
+    slot_array(const slot_array&) = delete;
+    slot_array& operator=(const slot_array&) = delete;
+    ~slot_array() {
         if (m_first == nullptr) return;
         std::destroy_n(m_first, m_size);
-        free_frame(m_first, m_size * sizeof(outcome<T>));
+        free_frame(m_first, m_size * sizeof(slot<T>));
     }
     void resize(std::size_t n) {
-        m_first = static_cast<outcome<T>*>(allocate_frame(n * sizeof(outcome<T>)));
+        m_first = static_cast<slot<T>*>(allocate_frame(n * sizeof(slot<T>)));
         m_size = n;
         std::uninitialized_default_construct_n(m_first, n);
     }
-    outcome<T>& operator[](std::size_t i) noexcept { return m_first[i]; }
+    void* place(std::size_t i) noexcept { return &m_first[i]; }
+    value_or_monostate<T> take(std::size_t i) { return value_of(m_first[i]); }
+    std::vector<value_or_monostate<T>> take_all() {
+        std::vector<value_or_monostate<T>> all;
+        all.reserve(m_size);
+        for (std::size_t i = 0; i < m_size; ++i) all.push_back(take(i));
+        return all;
+    }
 
 private:
-    static_assert(alignof(outcome<T>) <= __STDCPP_DEFAULT_NEW_ALIGNMENT__, "results of over-aligned types cannot be kept in a vector");
-    outcome<T>* m_first = nullptr;
+    static_assert(alignof(slot<T>) <= __STDCPP_DEFAULT_NEW_ALIGNMENT__, "results of over-aligned types cannot be kept in a vector");
+    slot<T>* m_first = nullptr;
     std::size_t m_size = 0;
 };
 
+/// The same in the vector that is given to the awaiter, for values that can be there before they are set.
+template <class T>
+class value_array {
+public:
+    void resize(std::size_t n) { m_values.resize(n); }
+    void* place(std::size_t i) noexcept { return &m_values[i]; }
+    T take(std::size_t i) noexcept { return std::move(m_values[i]); }
+    std::vector<T> take_all() noexcept { return std::move(m_values); }
+
+private:
+    std::vector<T> m_values;
+};
+
+template <class T>
+using values_of = std::conditional_t<stands_for_its_slot<T> && !std::is_same_v<T, bool>, value_array<T>, slot_array<T>>;
+
 template <class T>
 class vector_join {
+    static_assert(!std::is_reference_v<T>, "covey: a vector holds no references: let the tasks give pointers");
+
 public:
     explicit vector_join(std::vector<task<T>>&& tasks) noexcept : m_tasks(std::move(tasks)) {}
     vector_join(vector_join&& other) noexcept : m_tasks(std::move(other.m_tasks)) {}
@@ -123,28 +141,23 @@ protected:
 
     template <std::uint32_t Flags, class Promise>
     std::coroutine_handle<> run(std::coroutine_handle<Promise> parent) {
-        m_outcomes.resize(m_tasks.size());
-        const auto count = static_cast<std::uint32_t>(m_tasks.size());
-        join& children = m_join.make(parent, context_of(parent), count, Flags | inherited_flags(parent));
-        local_queue* const queue = children.queue();
-        join::position at{parent, nullptr, count};
-        for (std::size_t i = count - 1; i != 0; --i) {
-            const auto handle = m_tasks[i].release();
-            if (queue != nullptr) {
-                children.queue_child(*queue, handle.promise(), handle, m_outcomes[i], at);
-            } else {
-                children.post_child(handle.promise(), handle, m_outcomes[i]);
-            }
-            at = {handle, &handle.promise(), at.place - 1};
-        }
-        const auto handle = m_tasks[0].release();
-        if (queue == nullptr) return transfer_from(parent, children.start_alone(handle.promise(), handle, m_outcomes[0]));
-        return transfer_from(parent, children.start_first(*queue, handle.promise(), handle, m_outcomes[0], at));
+        return transfer_from(parent, run(parent, context_of(parent), Flags | inherited_flags(parent)));
     }
 
     std::vector<task<T>> m_tasks;
-    outcome_array<T> m_outcomes;
+    values_of<T> m_values;
     late_join m_join;
+
+private:
+    COVEY_NOINLINE std::coroutine_handle<> run(std::coroutine_handle<> parent, const task_context& context, std::uint32_t flags) {
+        // A task is the address of a frame and nothing else, and an empty task is null: what the join leaves of those it began.
+        static_assert(sizeof(task<T>) == sizeof(void*) && std::is_standard_layout_v<task<T>>);
+        void** const children = reinterpret_cast<void**>(m_tasks.data());
+        const auto count = static_cast<std::uint32_t>(m_tasks.size());
+        m_values.resize(count);
+        for (std::uint32_t i = 0; i < count; ++i) promise_of<T>(children[i]).set_value_to(m_values.place(i));
+        return m_join.make(children, count, count, parent, context, flags).start(count);
+    }
 };
 
 /// Ends the join when the parent goes on, whichever way: with results or with an exception.

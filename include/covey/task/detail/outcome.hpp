@@ -16,22 +16,25 @@ namespace covey::detail {
 template <class T>
 using value_or_monostate = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
 
-/// The part that does not depend on the type.
-struct outcome_base {
-    std::exception_ptr failure;  // null unless the task ended with an exception
-};
-
-/// It belongs to whoever awaits the task, so that the task's frame can go as soon as it has ended.
+/// The same value, but compilers do not load or store it together with its neighbours as one vector. They would where a result was
+/// written a moment ago, and a processor cannot forward two writes to one read: it waits until both have reached its cache.
 template <class T>
-class outcome : public outcome_base {
+[[gnu::always_inline]] inline T alone(T value) noexcept {
+    asm("" : "+r"(value));
+    return value;
+}
+
+/// Room for the value of a task. It belongs to whoever awaits the task, so that the task's frame can go as soon as it has ended.
+template <class T>
+class slot {
     static_assert(alignof(T) <= __STDCPP_DEFAULT_NEW_ALIGNMENT__, "coroutine frames hold no over-aligned types: give a pointer to it");
     static_assert(!std::is_rvalue_reference_v<T> && !std::is_const_v<T>, "a task gives a value, a reference T&, or void");
 
 public:
-    outcome() noexcept {}
-    outcome(const outcome&) = delete;
-    outcome& operator=(const outcome&) = delete;
-    ~outcome() {
+    slot() noexcept {}
+    slot(const slot&) = delete;
+    slot& operator=(const slot&) = delete;
+    ~slot() {
         if constexpr (!std::is_trivially_destructible_v<T>) {
             if (m_has_value) m_value.~T();
         }
@@ -44,10 +47,11 @@ public:
     }
     /// Once, after the end, if there was no failure.
     T value() {
-        // Compilers would read neighbours as one vector, right after they were written one by one: see task's constructor.
-        T* v = std::addressof(m_value);
-        asm("" : "+r"(v));
-        return std::move(*v);
+        if constexpr (std::is_integral_v<T> || std::is_pointer_v<T>) {
+            return alone(m_value);
+        } else {
+            return std::move(m_value);
+        }
     }
 
 private:
@@ -61,7 +65,7 @@ private:
 };
 
 template <class T>
-class outcome<T&> : public outcome_base {
+class slot<T&> {
 public:
     void set(T& value) noexcept { m_value = std::addressof(value); }
     T& value() const noexcept { return *m_value; }
@@ -71,30 +75,41 @@ private:
 };
 
 template <>
-class outcome<void> : public outcome_base {
+class slot<void> {
 public:
     void value() const noexcept {}
 };
 
+/// Whether a value may be set where a T is already, as well as in a slot.
+template <class T>
+inline constexpr bool stands_for_its_slot =
+    std::is_object_v<T> && std::is_trivially_destructible_v<T> && std::is_default_constructible_v<T>;
+
+/// The value, void as a value too.
+template <class T>
+value_or_monostate<T> value_of(slot<T>& s) {
+    if constexpr (std::is_void_v<T>) {
+        return {};
+    } else {
+        return s.value();
+    }
+}
+
+/// For who awaits one task: its value, or the exception that ended it.
+template <class T>
+struct outcome : slot<T> {
+    std::exception_ptr failure;
+};
+
 // A function of its own, so that what calls it stays small.
-[[noreturn]] COVEY_NOINLINE inline void rethrow(const outcome_base& o) { std::rethrow_exception(o.failure); }
+[[noreturn]] COVEY_NOINLINE inline void rethrow(const std::exception_ptr& failure) { std::rethrow_exception(failure); }
 
 /// The value, or the exception thrown.
 template <class T>
 T take(outcome<T>& o) {
     if (o.failure) [[unlikely]]
-        rethrow(o);
+        rethrow(o.failure);
     return o.value();
-}
-
-/// The value of a task that did not fail, void as a value too.
-template <class T>
-value_or_monostate<T> value_of(outcome<T>& o) {
-    if constexpr (std::is_void_v<T>) {
-        return {};
-    } else {
-        return o.value();
-    }
 }
 
 }  // namespace covey::detail
