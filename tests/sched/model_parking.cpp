@@ -20,6 +20,7 @@ namespace {
 enum which : std::size_t {
     one_push,
     two_pushes,
+    pushes_when_asked,
     two_pushers,
     three_children,
     push_and_ends,
@@ -41,6 +42,7 @@ constexpr std::size_t first_large = event_of_three;
 const scene scenes[] = {
     {.name = "a worker pushes, another falls asleep", .pushes = {1}, .workers = 2},
     {.name = "a worker pushes two, two fall asleep", .pushes = {2}},
+    {.name = "a worker that was asked before pushes two", .pushes = {2}, .asked = true, .work_ends = true, .workers = 2},
     {.name = "two push, a third falls asleep", .pushes = {1, 1}},
     {.name = "three children and one look at the sleepers", .children = 3},
     {.name = "work that ends, and a push", .pushes = {1}, .work_ends = true, .workers = 2},
@@ -94,6 +96,9 @@ TEST_CASE("model: what the protocol needs", "[sched][model]") {
         which seen_in;
     } wrong[] = {
         {"no fence of others", {.waiter_fences = false}, one_push},
+        {"who has no work asks nobody", {.asks = false}, one_push},
+        {"who asks is not counted first", {.counts_then_asks = false}, pushes_when_asked},
+        {"who forgets counts nobody", {.counts_again = false}, pushes_when_asked},
         {"a handler is not counted busy", {.handler_is_busy = false}, event},
         {"a handler is not counted busy", {.handler_is_busy = false}, event_of_three},
         {"no second look for work", {.sleeper_fences = true, .looks_for_work_again = false, .naps = false}, posts_beside_io_thread},

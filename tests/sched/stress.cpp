@@ -58,7 +58,7 @@ std::size_t number(std::coroutine_handle<> h) { return reinterpret_cast<std::siz
 /// Pushes `n` items in bursts of all sizes, pops about half of them; three thieves. Returns how many were stolen.
 std::size_t push_pop_and_steal(std::size_t n, std::uint64_t seed) {
     work_deque d;
-    if (!detail::register_fence_of_others()) d.let_owner_fence();
+    if (!detail::register_fence_of_others()) d.keep_public();
     std::atomic<bool> done{false};
     std::vector<number_set> got(4, number_set(n));
     std::vector<std::thread> thieves;

@@ -42,6 +42,8 @@ struct wire {
         tcp::acceptor acceptor(p.io(), tcp::endpoint(asio::ip::address_v4::loopback(), 0));
         left.connect(acceptor.local_endpoint());
         acceptor.accept(right);
+        left.set_option(tcp::no_delay(true));  // otherwise small writes wait for the last one's acknowledgement
+        right.set_option(tcp::no_delay(true));
     }
     tcp::socket left;
     tcp::socket right;

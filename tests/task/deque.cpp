@@ -54,6 +54,8 @@ TEST_CASE("what is pushed is the owner's own until a thief asks", "[sched]") {
     CHECK_FALSE(d.steal());
     CHECK(d.wanted());
     CHECK(d.share());
+    CHECK(d.wanted());
+    d.forget();
     CHECK_FALSE(d.wanted());
     for (std::size_t i = 1; i <= 3; ++i) CHECK(number(d.steal()) == i);
     CHECK_FALSE(d.steal());
@@ -76,7 +78,7 @@ TEST_CASE("the owner takes back what nobody stole", "[sched]") {
 
 TEST_CASE("a private handle is taken by force", "[sched]") {
     work_deque d;
-    if (!can_fence_others) d.let_owner_fence();
+    if (!can_fence_others) d.keep_public();
     for (std::size_t i = 1; i <= 3; ++i) d.push(item(i));
     CHECK(number(force(d)) == 1);
     CHECK(number(d.pop()) == 3);
@@ -142,7 +144,7 @@ TEST_CASE("an owner and three thieves: each item is taken exactly once", "[sched
     for (const std::size_t burst : {std::size_t{1}, std::size_t{3}, std::size_t{2'000}}) {
         INFO("bursts of " << burst);
         work_deque d;
-        if (!can_fence_others) d.let_owner_fence();
+        if (!can_fence_others) d.keep_public();
         const std::unique_ptr<std::atomic<unsigned char>[]> taken(new std::atomic<unsigned char>[n + 1]());
         std::atomic<bool> done{false};
         std::atomic<std::size_t> stolen{0};
@@ -199,7 +201,7 @@ TEST_CASE("what a thief takes was written before it was pushed", "[sched]") {
     const std::size_t n = repeats(200'000, 30'000);
     std::vector<message> messages(n);
     work_deque d;
-    if (!can_fence_others) d.let_owner_fence();
+    if (!can_fence_others) d.keep_public();
     std::atomic<bool> done{false};
     std::size_t sum = 0;
     std::thread thief([&] {

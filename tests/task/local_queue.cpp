@@ -47,18 +47,25 @@ TEST_CASE("a push offers work and wakes somebody only if somebody has none", "[t
     CHECK(q.woken == 0);
     CHECK_FALSE(q.deque.has_public());
     q.others = 1;
+    q.deque.want();
     q.push(i.handle());
     CHECK(q.woken == 1);
     CHECK(q.deque.has_public());
+    CHECK(q.deque.wanted());
+    q.push(i.handle());
+    CHECK(q.woken == 2);
     q.others = 0;
     q.push(i.handle());
-    CHECK(q.woken == 1);
+    CHECK_FALSE(q.deque.wanted());
+    const int woken = q.woken;
+    q.push(i.handle());
+    CHECK(q.woken == woken);
     std::size_t left = 0;
     while (q.pop()) ++left;
-    CHECK(left == 3);
+    CHECK(left == 5);
 }
 
-TEST_CASE("a thief that found nothing is heard at the next push or pop", "[task]") {
+TEST_CASE("a thief that found nothing is heard at the next push, or after some pops", "[task]") {
     queue q;
     std::vector<item> items(3);
     q.push(items[0].handle());
@@ -69,8 +76,25 @@ TEST_CASE("a thief that found nothing is heard at the next push or pop", "[task]
     CHECK(q.deque.steal() == items[0].handle());
     while (q.deque.steal()) {}
     REQUIRE(q.deque.wanted());
-    CHECK(q.pop());  // has offered the other one before
+    std::vector<item> more(2 * detail::local_queue::pops_between_looks);
+    for (item& i : more) q.deque.push(i.handle());
+    CHECK_FALSE(q.deque.has_public());
+    for (std::size_t n = 0; n < more.size() / 2; ++n) CHECK(q.pop());
+    CHECK(q.deque.has_public());
     CHECK_FALSE(q.deque.wanted());
+}
+
+TEST_CASE("the ring grows also while somebody asks for work", "[task]") {
+    queue q;
+    q.others = 1;
+    std::vector<item> items(10'000);
+    for (std::size_t n = 0; n < items.size(); ++n) {
+        if (n % 100 == 0) q.deque.want();
+        q.push(items[n].handle());
+        REQUIRE(q.deque.wanted());
+    }
+    for (std::size_t n = items.size(); n-- != 0;) REQUIRE(q.deque.pop() == items[n].handle());
+    CHECK(q.deque.empty());
 }
 
 TEST_CASE("now and then a pop asks whether the worker is wanted elsewhere, and then finds nothing", "[task]") {

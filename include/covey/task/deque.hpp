@@ -7,8 +7,9 @@
 #include <coroutine>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
+#include <limits>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace covey {
@@ -35,6 +36,8 @@ inline void full_fence() noexcept {
 /// meets only there. An owner that computes for long neither pushes nor pops: for that a thief may take a private handle by
 /// `force`, which is dear.
 ///
+/// The owner looks at one word after a push, `m_limit`: it says when the ring is full, and is lowered when somebody wants work.
+///
 /// The proof of pop. The owner lowers the bottom to b and then reads the split; if b is not below it, it takes b. Only a forcing
 /// thief raises the split without the owner's knowing: it raises it to s + 1, makes the owner's processor pass a full fence, and
 /// then reads the bottom. Either the owner's read of the split comes after that fence, and it sees s + 1; or its write of the bottom
@@ -47,20 +50,29 @@ public:
 
     /// Owner only.
     void push(std::coroutine_handle<> work) {
-        const std::int64_t bottom = m_bottom.load(std::memory_order_relaxed);
-        if (bottom >= m_limit) [[unlikely]]
+        if (put(work)) [[unlikely]]
             make_room();
+    }
+    /// Owner only: push for who looks at what others want anyway. True: `make_room` is to be called before the next push, or
+    /// somebody wants work.
+    [[nodiscard, gnu::always_inline]] bool put(std::coroutine_handle<> work) noexcept {
+        const std::int64_t bottom = m_bottom.load(std::memory_order_relaxed);
         slot(bottom) = work.address();
         // What the handle points to is visible to whoever sees the new bottom.
         m_bottom.store(bottom + 1, std::memory_order_release);
+        return bottom + 1 >= m_limit.load(std::memory_order_relaxed);
+    }
+    /// Owner only: room for the next push, if there is none.
+    COVEY_NOINLINE void make_room() {
+        if (m_bottom.load(std::memory_order_relaxed) < m_full) return;
+        const locked guard(*this);
+        grow();
     }
 
     /// Owner only; a null handle when empty.
     [[gnu::always_inline]] std::coroutine_handle<> pop() noexcept {
         const std::int64_t bottom = m_bottom.load(std::memory_order_relaxed) - 1;
         m_bottom.store(bottom, std::memory_order_release);
-        if (m_owner_fences) [[unlikely]]
-            full_fence();
         asm volatile("" ::: "memory");
         if (bottom < m_split.load(std::memory_order_relaxed)) [[unlikely]]
             return pop_public(bottom);
@@ -78,53 +90,58 @@ public:
 
     /// Owner only: makes half of what is private public. True: something is public now.
     COVEY_NOINLINE bool share() noexcept {
-        const locked guard(*this);
-        m_wanted.store(false, std::memory_order_relaxed);
         const std::int64_t bottom = m_bottom.load(std::memory_order_relaxed);
-        const std::int64_t split = m_split.load(std::memory_order_relaxed);
-        if (split < bottom) m_split.store(split + (bottom - split + 1) / 2, std::memory_order_relaxed);
-        return m_top.load(std::memory_order_relaxed) < m_split.load(std::memory_order_relaxed);
+        if (m_split.load(std::memory_order_relaxed) < bottom) {
+            const locked guard(*this);
+            const std::int64_t split = m_split.load(std::memory_order_relaxed);
+            if (split < bottom) m_split.store(split + (bottom - split + 1) / 2, std::memory_order_relaxed);
+        }
+        return has_public();
     }
-    /// Owner only: whether a thief has asked for more.
-    bool wanted() const noexcept { return m_wanted.load(std::memory_order_relaxed); }
+    /// Any thread: asks for more. It and the owner's `forget` are sequentially consistent.
+    void want() noexcept {
+        if (m_limit.load(std::memory_order_seq_cst) != asked) m_limit.store(asked, std::memory_order_seq_cst);
+    }
+    /// Owner only: nobody has asked for more, from here on.
+    void forget() noexcept { m_limit.exchange(m_full, std::memory_order_seq_cst); }
+    /// Whether somebody has asked for more.
+    bool wanted() const noexcept { return m_limit.load(std::memory_order_relaxed) == asked; }
 
     /// Any thread; a null handle when nothing is public, or somebody else is at it. Asks for more if there is something private.
     std::coroutine_handle<> steal() noexcept {
         if (!has_public()) {
-            if (!empty() && !wanted()) m_wanted.store(true, std::memory_order_relaxed);
+            if (!empty()) want();
             return nullptr;
         }
         const locked guard(*this);
-        const std::int64_t top = m_top.load(std::memory_order_relaxed);
-        return top < m_split.load(std::memory_order_relaxed) ? take_top(top) : nullptr;
+        return has_public() ? take_top(m_top.load(std::memory_order_relaxed)) : nullptr;
     }
 
     /// Any thread but the owner: the oldest, private or not. `fence_owner()` makes the owner's processor pass a full fence; it is
-    /// not called where the owner fences by itself.
+    /// not called where nothing is private.
     template <class FenceOwner>
     std::coroutine_handle<> force(FenceOwner fence_owner) noexcept {
         const locked guard(*this);
         const std::int64_t top = m_top.load(std::memory_order_relaxed);
         const std::int64_t split = m_split.load(std::memory_order_relaxed);
-        if (top < split) return take_top(top);
+        if (top < split) return has_public() ? take_top(top) : nullptr;
         m_split.store(split + 1, std::memory_order_seq_cst);
-        if (m_owner_fences) {
-            full_fence();
-        } else {
-            fence_owner();
-        }
+        fence_owner();
         if (m_bottom.load(std::memory_order_acquire) > split) return take_top(top);
         m_split.store(split, std::memory_order_relaxed);
         return nullptr;
     }
-    /// Before it is used: pops pass a fence, because thieves cannot make others pass one.
-    void let_owner_fence() noexcept { m_owner_fences = true; }
+    /// Before it is used, where thieves cannot make others pass a fence: nothing is private, and each pop takes the lock.
+    void keep_public() noexcept { m_split.store(everything, std::memory_order_relaxed); }
 
     /// Any thread; guesses unless nobody else is at work.
     bool empty() const noexcept { return m_top.load(std::memory_order_acquire) >= m_bottom.load(std::memory_order_acquire); }
-    bool has_public() const noexcept { return m_top.load(std::memory_order_acquire) < m_split.load(std::memory_order_acquire); }
+    bool has_public() const noexcept { return m_top.load(std::memory_order_acquire) < m_split.load(std::memory_order_acquire) && !empty(); }
 
 private:
+    static constexpr std::int64_t asked = -1;                                             // a limit that every bottom is above
+    static constexpr std::int64_t everything = std::numeric_limits<std::int64_t>::max();  // a split that no bottom is above
+
     class locked {
     public:
         explicit locked(work_deque& d) noexcept : m_deque(d) {
@@ -164,14 +181,10 @@ private:
             return nullptr;
         }
         // The newer half of what nobody has stolen is private again.
-        m_split.store(top + (bottom - top) / 2, std::memory_order_relaxed);
+        if (m_split.load(std::memory_order_relaxed) != everything) m_split.store(top + (bottom - top) / 2, std::memory_order_relaxed);
         return std::coroutine_handle<>::from_address(slot(bottom));
     }
 
-    COVEY_NOINLINE void make_room() {
-        const locked guard(*this);
-        grow();
-    }
     /// With the lock held, so that no thief looks at the array.
     void grow() {
         const std::int64_t top = m_top.load(std::memory_order_relaxed);
@@ -184,18 +197,18 @@ private:
             m_slots = m_array.data();
             m_mask = size - 1;
         }
-        m_limit = top + m_mask + 1;
+        std::int64_t limit = std::exchange(m_full, top + m_mask + 1);
+        m_limit.compare_exchange_strong(limit, m_full, std::memory_order_relaxed);  // unless somebody has asked for work
     }
 
-    // The owner's, then what thieves look at, then what they write: each on a cache line of its own.
-    alignas(64) std::int64_t m_limit = 0;  // the bottom at which the top must be looked at
+    // What the owner reads, then what thieves look at, then what they write: each on a cache line of its own.
+    alignas(64) std::atomic<std::int64_t> m_limit{0};  // m_full, or `asked`
     std::int64_t m_mask = -1;
     void** m_slots = nullptr;
-    bool m_owner_fences = false;
+    std::int64_t m_full = 0;  // the bottom at which the top must be looked at
     std::vector<void*> m_array;
     alignas(64) std::atomic<std::int64_t> m_bottom{0};
     std::atomic<std::int64_t> m_split{0};
-    std::atomic<bool> m_wanted{false};
     alignas(64) std::atomic<std::int64_t> m_top{0};
     std::atomic<bool> m_lock{false};
 };

@@ -17,33 +17,44 @@ struct local_queue {
 
     work_deque deque;
     scheduler* owner = nullptr;
-    /// How many of the scheduler's workers have no work: they look for some, or sleep.
+    /// How many of the scheduler's workers have no work: they look for some, or sleep. They want some of every deque.
     const std::atomic<unsigned>* hungry = nullptr;
     unsigned pops_left = pops_between_looks;
 
     /// Adds work, newest first, and lets others have of it if they want some.
     void push(std::coroutine_handle<> work) noexcept {
-        deque.push(work);
-        offer_if_wanted();
+        if (deque.put(work)) [[unlikely]]
+            attend();
     }
-    /// After pushes to `deque`. No fence stands between a push and the look at the others: see pool_idle.ipp.
+    /// After pushes to `deque`. No fence stands between a push and the look at what others want: see pool_idle.ipp.
     void offer_if_wanted() noexcept {
-        if (hungry->load(std::memory_order_relaxed) != 0 || deque.wanted()) [[unlikely]]
+        if (deque.wanted()) [[unlikely]]
             offer();
     }
     /// The newest work; null when there is none, and now and then when the worker should go back to its loop first,
     /// because sockets, timers or work from elsewhere wait for it.
     [[gnu::always_inline]] std::coroutine_handle<> pop() noexcept {
-        if (deque.wanted()) [[unlikely]]
-            offer();
         if (--pops_left == 0) [[unlikely]] {
-            pops_left = pops_between_looks;
-            if (wanted_elsewhere()) return nullptr;
+            if (look_around()) return nullptr;
         }
         return deque.pop();
     }
+    COVEY_NOINLINE void attend() noexcept {
+        deque.make_room();
+        offer_if_wanted();
+    }
+    /// Whoever begins to be hungry counts itself and then asks every deque; here what they ask is forgotten first, and then they
+    /// are counted again. So a deque stays asked as long as somebody is hungry.
     COVEY_NOINLINE void offer() noexcept {
-        if (deque.share()) wake();
+        if (deque.has_public() || deque.share()) wake();
+        if (hungry->load(std::memory_order_relaxed) != 0) return;
+        deque.forget();
+        if (hungry->load(std::memory_order_seq_cst) != 0) deque.want();
+    }
+    COVEY_NOINLINE bool look_around() noexcept {
+        pops_left = pops_between_looks;
+        offer_if_wanted();
+        return wanted_elsewhere();
     }
 
     /// Wakes a worker that sleeps, if one does.

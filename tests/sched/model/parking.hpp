@@ -35,13 +35,15 @@ public:
             first.threads[w].registers[counted] = 1;
             first.threads[w].registers[left] = s.pushes[w];
             first.threads[w].registers[polls_left] = s.polls;
+            first.memory[asked + w] = s.asked;
             m.begin(w, w == 0 && s.children != 0 ? m_join : s.pushes[w] != 0 ? m_push : m_find);
             if (w == 0 && s.watching) {
                 m.begin(w, m_in_reactor);
                 first.threads[w].registers[has_baton] = first.threads[w].registers[is_waiting] = 1;
                 first.threads[w].registers[counted] = 0;
-                first.memory[baton] = first.memory[waiting] = first.memory[sleepers] = 1;
+                first.memory[baton] = first.memory[waiting] = first.memory[sleepers] = first.memory[hungry] = 1;
                 --first.memory[busy];
+                for (std::size_t v = 1; v < s.workers; ++v) first.memory[asked + v] = may_push(v);
             }
         }
         m.begin(outside_thread, outside);
@@ -56,7 +58,9 @@ private:
     enum cell : std::size_t {
         top,  // … of each worker's deque, then the bottoms
         bottom = most_workers,
-        injected = 2 * most_workers,
+        asked = 2 * most_workers,  // … of each worker: the others want work
+        injected = 3 * most_workers,
+        hungry,
         sleepers,
         busy,
         baton,
@@ -92,7 +96,7 @@ private:
         if (work && away != 0) return false;                      // work that a sleeper could do
         if (sleeping && !watched) return false;                   // nobody watches the reactor, but somebody could
         if (s.memory[io_events] != 0 && away != 0) return false;  // the same
-        return s.memory[sleepers] == away && s.memory[busy] == m_s.workers - away && s.memory[standby] == 0;
+        return s.memory[sleepers] == away && s.memory[hungry] == away && s.memory[busy] == m_s.workers - away && s.memory[standby] == 0;
     }
 
     /// Steps that find nothing in any run of this scene are left out.
@@ -132,13 +136,38 @@ private:
         });
         m.step("end_wait: --sleepers", [](context& c) { c.add(sleepers, -1); });
     }
-    /// local_queue::wake_a_sleeper
-    void wake_a_sleeper() {
+    /// local_queue::offer_if_wanted; here everything is public.
+    void offer_if_wanted() {
+        const value nobody_sleeps = m.label();
         const value done = m.label();
-        if (m_p.pusher_fences) m.step("wake_a_sleeper: full_fence", [](context& c) { c.fence(); });
-        m.step("wake_a_sleeper: looks at sleepers", [=](context& c) { c.go_if(c.load(sleepers) == 0, done); });
+        if (m_p.pusher_fences) m.step("push: full_fence", [](context& c) { c.fence(); });
+        m.step("offer_if_wanted: is it asked", [=](context& c) { c.go_if(c.load(asked + c.reg(self)) == 0, done); });
+        m.step("wake: looks at sleepers", [=](context& c) { c.go_if(c.load(sleepers) == 0, nobody_sleeps); });
         wake_one();
+        m.here(nobody_sleeps);
+        m.step("offer: looks at hungry", [=](context& c) { c.go_if(c.load(hungry) != 0, done); });
+        m.step("offer: forget", [](context& c) { c.exchange(asked + c.reg(self), 0); });
+        if (m_p.counts_again) {
+            m.step("offer: looks at hungry again", [=](context& c) { c.go_if(c.load(hungry) == 0, done); });
+            m.step("offer: want", [](context& c) { c.exchange(asked + c.reg(self), 1); });
+        }
         m.here(done);
+    }
+    /// Of pool::state::idle.
+    void ask_others() {
+        const auto count = [](context& c) { c.add(hungry, 1); };
+        if (m_p.counts_then_asks) m.step("idle: ++hungry", count);
+        for (std::size_t v = 0; v < m_s.workers && m_p.asks; ++v) {
+            if (!may_push(v)) continue;
+            const value next = m.label();
+            m.step("want: is it asked", [=](context& c) { c.go_if(v == c.reg(self) || c.load(asked + v) != 0, next); });
+            m.step("want: asks", [=](context& c) { c.exchange(asked + v, 1); });
+            m.here(next);
+        }
+        if (!m_p.counts_then_asks) m.step("idle: ++hungry too late", count);
+    }
+    void no_longer_hungry() {
+        m.step("idle: --hungry", [](context& c) { c.add(hungry, -1); });
     }
     void deque_push() {
         m.step("push", [](context& c) {
@@ -206,7 +235,7 @@ private:
         release_baton();
         for (value n = 0; n < m_s.handler_pushes; ++n) {
             deque_push();
-            wake_a_sleeper();
+            offer_if_wanted();
         }
     }
     /// pool::state::leave_sleepers; goes on at `no` where it would return false.
@@ -237,7 +266,7 @@ private:
 
         m_join = m.start();
         for (value n = 0; n < m_s.children; ++n) deque_push();
-        wake_a_sleeper();
+        offer_if_wanted();
         m_push = m.start();
         const value pushed = m.label();
         m.step("", [=](context& c) {
@@ -245,7 +274,7 @@ private:
             --c.reg(left);
         });
         deque_push();
-        wake_a_sleeper();
+        offer_if_wanted();
         m.jump(m_push);
         m.here(pushed);
 
@@ -271,7 +300,7 @@ private:
             });
             handler();
             deque_push();  // what goes on after the event: there is other work first
-            wake_a_sleeper();
+            offer_if_wanted();
             m.here(nothing);
             release_baton();
             m.here(no);
@@ -313,6 +342,7 @@ private:
         m.jump(work);
 
         m.here(idle);  // pool::state::idle
+        ask_others();
         take_baton(park);
         wait_in_reactor(work);
         m.here(park);
@@ -345,11 +375,13 @@ private:
         end_wait(waited);
         m.here(waited);
         release_baton();
+        no_longer_hungry();
         m.jump(m_find);
 
         m.here(event);
         handler();
         wake_up();
+        no_longer_hungry();
         m.jump(work);  // worker::next
     }
 
@@ -374,6 +406,7 @@ private:
         });
         m.here(awake);
         wake_up();
+        no_longer_hungry();
         m.jump(m_find);
         m.here(leave);
         leave_sleepers(sleep);

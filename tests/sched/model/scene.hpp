@@ -11,7 +11,10 @@ namespace covey_test::model {
 struct protocol {
     bool waiter_fences = true;         // membarrier by who goes to wait in the reactor, if others are busy
     bool sleeper_fences = false;       // the same by who goes to sleep otherwise
-    bool pusher_fences = false;        // by who pushes, before it looks at the sleepers
+    bool pusher_fences = false;        // by who pushes, before it looks whether it is asked
+    bool asks = true;                  // who has no work asks all others
+    bool counts_then_asks = true;      // … after it has counted itself hungry
+    bool counts_again = true;          // who forgets that it was asked looks who is hungry after that
     bool release_fences = true;        // by who releases the baton, the same
     bool handler_is_busy = true;       // on_event counts the worker as busy before the handler goes on
     bool looks_for_work_again = true;  // after counting itself asleep
@@ -32,6 +35,7 @@ struct scene {
     value posts = 0;                // from a thread that is no worker
     value socket_events = 0;        // each handled in the reactor
     value handler_pushes = 0;       // by each handler, beside what goes on on its own thread
+    bool asked = false;             // all are asked, by workers that have found work since
     bool work_ends = false;         // work may also end; otherwise it computes until the end of the world
     value polls = 0;                // how often each worker may look at the reactor before it looks for work
     bool io_thread = false;         // a thread of its own watches the reactor

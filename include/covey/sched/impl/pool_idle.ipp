@@ -8,12 +8,13 @@ namespace covey {
 
 // ---- sleeping and waking
 //
-// A sleeper counts itself in `sleepers`, passes a fence, and looks for work once more; who pushes work looks at `sleepers`
-// afterwards. There are many more pushes than sleeps, so a push passes no fence, and for the nanoseconds that its write waits
-// in the processor it may miss a worker that is just going to sleep, and be missed by it. Nothing is lost by that: the
-// next push will not miss it; and while anybody is busy, one of the sleepers stands by, and looks around every millisecond.
-// The last to fall asleep sees that nobody else is busy, so nobody can be in the midst of a push. Posts from other threads
-// do pass a fence.
+// A worker without work counts itself as hungry and asks all deques (work_deque::want); before it sleeps it counts itself in
+// `sleepers`, passes a fence, and looks for work once more. Who pushes work looks afterwards whether its deque is asked, and if
+// so, at `sleepers`. There are many more pushes than sleeps, so a push passes no fence, and for the nanoseconds that its write
+// waits in the processor it may miss a worker that is just going to sleep, and be missed by it. Nothing is lost by that: the
+// next push will not miss it, for a deque stays asked while anybody is hungry (local_queue::offer); and while anybody is busy,
+// one of the sleepers stands by, and looks around every millisecond. The last to fall asleep sees that nobody else is busy, so
+// nobody can be in the midst of a push. Posts from other threads do pass a fence.
 
 COVEY_INLINE bool pool::state::count_out(worker& self) noexcept {
     self.is_busy = false;
@@ -48,6 +49,9 @@ COVEY_INLINE bool pool::state::end_wait() noexcept {
 
 COVEY_INLINE void pool::state::idle(worker& self) noexcept {
     hungry.fetch_add(1, std::memory_order_seq_cst);
+    for (const auto& w : workers) {
+        if (w.get() != &self) w->deque.want();
+    }
     if (!search(self)) {
         if (take_baton(self)) {
             wait_in_reactor(self);

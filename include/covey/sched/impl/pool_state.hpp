@@ -29,7 +29,7 @@ struct pool::state {
         worker(state& s, covey::pool& p, unsigned i) : home(s), index(i), random(detail::entropy()) {
             owner = &p;
             hungry = &s.hungry;
-            if (!s.can_fence_others) deque.let_owner_fence();
+            if (!s.can_fence_others) deque.keep_public();
         }
         void wake() noexcept override {
             if (home.sleepers.load(std::memory_order_relaxed) != 0) home.wake_one();
