@@ -24,12 +24,12 @@ struct frame_cache {
 
     static constexpr std::size_t class_of(std::size_t size) noexcept { return (size + granule - 1) / granule - 1; }
     static constexpr std::size_t size_of(std::size_t size_class) noexcept { return (size_class + 1) * granule; }
-    static constexpr std::uint32_t most(std::size_t size_class) noexcept {
-        return static_cast<std::uint32_t>(bytes_per_class / size_of(size_class));
+    static constexpr std::int32_t most(std::size_t size_class) noexcept {
+        return static_cast<std::int32_t>(bytes_per_class / size_of(size_class));
     }
 
     block* free[classes] = {};
-    std::uint32_t room[classes] = {};  // how many more may be kept; 0 before the first use, and after the thread's end
+    std::int32_t room[classes] = {};  // how many more may be kept; 0 before the first use, and after the thread's end
     bool used = false;
     bool closed = false;
 };
@@ -44,7 +44,7 @@ COVEY_NOINLINE  // as this_thread_state
     return this_frame_cache;
 }
 
-/// Where the lists are empty, and where they are full.
+/// Where the lists are empty; and where they are full, so that `room` is below zero.
 void* new_frame(frame_cache& cache, std::size_t size_class);
 void spill_frame(frame_cache& cache, void* frame, std::size_t size_class) noexcept;
 
@@ -65,9 +65,8 @@ inline void free_frame(void* frame, std::size_t size) noexcept {
     const std::size_t size_class = frame_cache::class_of(size);
     if (size_class >= frame_cache::classes) return ::operator delete(frame);
     frame_cache& cache = frames();
-    if (cache.room[size_class] == 0) [[unlikely]]
+    if (--cache.room[size_class] < 0) [[unlikely]]
         return spill_frame(cache, frame, size_class);
-    --cache.room[size_class];
     auto* const block = static_cast<frame_cache::block*>(frame);
     block->next = cache.free[size_class];
     cache.free[size_class] = block;

@@ -57,8 +57,9 @@ public:
     explicit task_awaiter(task<T>& t) noexcept : m_task(t) {}
 
     bool await_ready() const noexcept { return false; }
+    // Nobody can resume the parent meanwhile, so it may become a part of it: see COVEY_NOINLINE elsewhere.
     template <class Promise>
-    std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> parent) noexcept {
+    [[gnu::always_inline]] std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> parent) noexcept {
         return transfer_from(parent, start(parent, context_of(parent), inherited_flags(parent)));
     }
     T await_resume() { return take(m_outcome); }

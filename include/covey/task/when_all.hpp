@@ -15,8 +15,9 @@ class [[nodiscard("it does nothing until it is awaited")]] when_all_awaiter : pu
 public:
     using tuple_join<Ts...>::tuple_join;
 
+    // Nobody can resume the parent meanwhile, so it may become a part of it: see COVEY_NOINLINE elsewhere.
     template <class Promise>
-    std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> parent) noexcept {
+    [[gnu::always_inline]] std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> parent) noexcept {
         return this->template run<0>(parent);
     }
     std::tuple<value_or_monostate<Ts>...> await_resume() {
@@ -38,6 +39,7 @@ public:
     std::vector<value_or_monostate<T>> await_resume() {
         if (this->m_tasks.empty()) return {};
         const join_end end(this->m_join);
+        this->forget_tasks();
         this->m_join->rethrow_first();
         return this->m_values.take_all();
     }

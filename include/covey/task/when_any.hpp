@@ -54,6 +54,7 @@ public:
     }
     std::pair<std::size_t, value_or_monostate<T>> await_resume() {
         const join_end end(this->m_join);
+        this->forget_tasks();
         this->m_join->rethrow_first();
         const std::size_t first = this->m_join->first();
         return {first, this->m_values.take(first)};

@@ -5,6 +5,7 @@
 
 #include <coroutine>
 #include <cstdint>
+#include <limits>
 #include <utility>
 
 namespace covey {
@@ -21,8 +22,8 @@ struct work_item {
     std::coroutine_handle<> handle() noexcept { return std::coroutine_handle<>::from_address(this); }
 
 private:
-    [[maybe_unused]] function m_run;  // read by coroutine_handle::resume
-    [[maybe_unused]] function m_destroy = nullptr;
+    [[maybe_unused]] function m_run;      // read by coroutine_handle::resume
+    [[maybe_unused]] function m_destroy;  // nobody calls it
 };
 
 namespace detail {
@@ -39,7 +40,9 @@ struct thread_state {
     std::uintptr_t next = no_loop;
     local_queue* queue = nullptr;  ///< on the worker threads of a scheduler that has queues for each of them
 
-    std::uintptr_t stack = 0;  ///< where the stack of that loop is
+    /// Below this that loop's stack should not grow: what would go on there is left to it. Without one, anything is below.
+    std::uintptr_t stack_limit = std::numeric_limits<std::uintptr_t>::max();
+    bool ends_long = false;  ///< a task that ends has to suspend: from its final_suspend to the await of what that gives
 
     bool running() const noexcept { return next != no_loop; }
     void leave_to_loop(std::coroutine_handle<> work) noexcept { next = reinterpret_cast<std::uintptr_t>(work.address()); }
@@ -53,6 +56,8 @@ inline constinit thread_local thread_state this_thread;
 COVEY_NOINLINE
 #endif
 inline thread_state& this_thread_state() noexcept { return this_thread; }
+
+inline constexpr std::uintptr_t most_stack = 8 * 1024;
 
 /// About where this thread's stack ends.
 [[gnu::always_inline]] inline std::uintptr_t stack_position() noexcept {
@@ -74,7 +79,7 @@ inline void resume_work(std::coroutine_handle<> work, const void* context = null
     detail::thread_state& state = detail::this_thread_state();
     const void* const outer_context = std::exchange(state.context, context);
     const std::uintptr_t outer_next = std::exchange(state.next, state.nothing);
-    const std::uintptr_t outer_stack = std::exchange(state.stack, detail::stack_position());
+    const std::uintptr_t outer_limit = std::exchange(state.stack_limit, detail::stack_position() - detail::most_stack);
     for (;;) {
         work.resume();
         const std::uintptr_t next = std::exchange(state.next, state.nothing);
@@ -83,7 +88,7 @@ inline void resume_work(std::coroutine_handle<> work, const void* context = null
     }
     state.context = outer_context;
     state.next = outer_next;
-    state.stack = outer_stack;
+    state.stack_limit = outer_limit;
 }
 
 /// What `await_suspend` returns to continue with `next`: a jump where the compiler makes one. Where it makes a call, and nobody
@@ -91,9 +96,8 @@ inline void resume_work(std::coroutine_handle<> work, const void* context = null
 /// much since the loop in resume_work goes back there and leaves `next` to it, so that chains of any length fit.
 inline std::coroutine_handle<> transfer(std::coroutine_handle<> next) noexcept {
 #if !COVEY_ALWAYS_JUMPS
-    constexpr std::uintptr_t most_stack = 8 * 1024;
     detail::thread_state& state = detail::this_thread_state();
-    if (state.stack - detail::stack_position() >= most_stack) [[unlikely]] {
+    if (detail::stack_position() <= state.stack_limit) [[unlikely]] {
         if (state.next == state.nothing) {
             state.leave_to_loop(next);
         } else {

@@ -65,7 +65,9 @@ private:
     [[gnu::always_inline]] std::coroutine_handle<> run(std::coroutine_handle<> parent, const task_context& context,
                                                        std::uint32_t flags) noexcept {
         place_values(std::index_sequence_for<Ts...>());
-        return m_join.make(m_children.data(), count, count, parent, context, flags).start(count);
+        const std::coroutine_handle<> first = m_join.make(m_children.data(), count, count, parent, context, flags).start(count);
+        m_children[0] = nullptr;  // they own themselves now, and the first has begun
+        return first;
     }
     template <std::size_t... I>
     void place_values(std::index_sequence<I...>) noexcept {
@@ -75,7 +77,7 @@ private:
         for (void* child : m_children) std::coroutine_handle<>::from_address(child).destroy();
     }
 
-    std::array<void*, count> m_children;  // frames; the first is null when they have begun
+    std::array<void*, count> m_children;  // frames; the first is null once they have been awaited
 };
 
 /// Where the children of a vector leave their values. The memory comes from where frames come from.
@@ -139,6 +141,11 @@ public:
 protected:
     ~vector_join() = default;
 
+    /// When the parent goes on: the tasks have run, and owned themselves.
+    void forget_tasks() noexcept {
+        for (task<T>& t : m_tasks) static_cast<void>(t.release());
+    }
+
     template <std::uint32_t Flags, class Promise>
     std::coroutine_handle<> run(std::coroutine_handle<Promise> parent) {
         return transfer_from(parent, run(parent, context_of(parent), Flags | inherited_flags(parent)));
@@ -150,9 +157,9 @@ protected:
 
 private:
     COVEY_NOINLINE std::coroutine_handle<> run(std::coroutine_handle<> parent, const task_context& context, std::uint32_t flags) {
-        // A task is the address of a frame and nothing else, and an empty task is null: what the join leaves of those it began.
+        // A task is the address of a frame and nothing else.
         static_assert(sizeof(task<T>) == sizeof(void*) && std::is_standard_layout_v<task<T>>);
-        void** const children = reinterpret_cast<void**>(m_tasks.data());
+        void* const* const children = reinterpret_cast<void* const*>(m_tasks.data());
         const auto count = static_cast<std::uint32_t>(m_tasks.size());
         m_values.resize(count);
         for (std::uint32_t i = 0; i < count; ++i) promise_of<T>(children[i]).set_value_to(m_values.place(i));

@@ -11,7 +11,6 @@
 #include <cstdint>
 #include <exception>
 #include <new>
-#include <type_traits>
 #include <utility>
 
 namespace covey::detail {
@@ -31,13 +30,22 @@ public:
     /// Whoever starts it enters its context for it.
     std::suspend_always initial_suspend() const noexcept { return {}; }
 
+    /// Keeps nothing, for what it kept would be written to the frame, at the end of each task. (Stores are what fork-join code
+    /// is short of: a processor takes one in each cycle, and several times as many other instructions.)
     struct final_awaiter {
-        promise_base* m_promise;
-        [[gnu::always_inline]] bool await_ready() const noexcept { return m_promise->end_short(); }
-        std::coroutine_handle<> await_suspend(std::coroutine_handle<> self) const noexcept { return m_promise->end_long(self); }
+        [[gnu::always_inline]] bool await_ready() const noexcept { return !this_thread_state().ends_long; }
+        template <class Promise>
+        std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> self) const noexcept {
+            this_thread_state().ends_long = false;
+            return self.promise().end_long(self);
+        }
         void await_resume() const noexcept {}
     };
-    final_awaiter final_suspend() noexcept { return {this}; }
+    [[gnu::always_inline]] final_awaiter final_suspend() noexcept {
+        if (!end_short()) [[unlikely]]
+            this_thread_state().ends_long = true;
+        return {};
+    }
 
     /// For whoever awaits this task alone: `next` goes on at its end. It has left its value in the slot then, or the
     /// exception in `failure`.
@@ -73,7 +81,7 @@ private:
     std::coroutine_handle<> end_long(std::coroutine_handle<> self) noexcept;
 
     // In an order in which compilers do not make vectors of neighbours, which takes more instructions than it saves.
-    void* m_next;  // the coroutine that awaits
+    void* m_next;  // the coroutine that awaits, or the next child in line
     std::uint32_t m_flags;
     std::uint32_t m_index;  // in a join
     const task_context* m_context;
@@ -123,15 +131,15 @@ std::coroutine_handle<> transfer_from(std::coroutine_handle<Promise>, std::corou
 /// lazy tasks can be joined.)
 class join : work_item {
 public:
-    /// Of tasks that have not started, with their values' places set. `children` are the addresses of their frames; each is null
-    /// once it has begun. `arrivals`: the children, and whoever else arrives.
-    join(void** children, std::uint32_t count, std::uint32_t arrivals, std::coroutine_handle<> parent, const task_context& context,
+    /// Of tasks that have not started, with their values' places set. `children` are the addresses of their frames, and belong to
+    /// the join as soon as it starts. `arrivals`: the children, and whoever else arrives.
+    join(void* const* children, std::uint32_t count, std::uint32_t arrivals, std::coroutine_handle<> parent, const task_context& context,
          std::uint32_t flags) noexcept
         : work_item(&run_stolen),
           m_count(count),
-          m_flags(flags | promise_base::in_join),
-          m_children(children),
           m_left(arrivals),
+          m_children(children),
+          m_flags(flags | promise_base::in_join),
           m_parent(parent),
           m_parent_context(&context),
           m_stop(context.stop),
@@ -149,8 +157,7 @@ public:
             return start_without_queue();
         m_queue = mine;
         const std::coroutine_handle<> first = begin_in_line(0);
-        for (std::uint32_t i = 1; i < count; ++i) mine->deque.push(handle());
-        mine->offer_if_wanted();
+        for (std::uint32_t i = 1; i < count; ++i) mine->push(handle());
         return first;
     }
 
@@ -191,23 +198,29 @@ private:
     }
     bool is_ticket(std::coroutine_handle<> popped) noexcept { return popped == handle(); }
 
-    std::coroutine_handle<promise_base> begin(std::uint32_t i, std::uint32_t flags) noexcept {
+    [[gnu::always_inline]] std::coroutine_handle<promise_base> begin(std::coroutine_handle<> child, std::uint32_t i,
+                                                                     std::uint32_t flags) noexcept {
         // Promises of all types have the same place in their frames, and are of no other type than this but for their functions.
-        const auto child = std::coroutine_handle<promise_base>::from_address(std::exchange(m_children[i], nullptr));
-        promise_base& promise = child.promise();
+        const auto handle = std::coroutine_handle<promise_base>::from_address(child.address());
+        promise_base& promise = handle.promise();
         promise.m_context = &m_child_context;
         m_child_context.enter();
         promise.m_join = this;
         promise.m_flags = flags;
         promise.m_index = i;
-        return child;
+        return handle;
     }
-    std::coroutine_handle<> begin_in_line(std::uint32_t i) noexcept {
-        const auto child = begin(i, i + 1 != m_count ? m_flags | promise_base::has_more : m_flags);
-        child.promise().m_next = m_parent.address();
-        return child;
+    std::coroutine_handle<> child(std::uint32_t i) const noexcept { return std::coroutine_handle<>::from_address(m_children[i]); }
+    [[gnu::always_inline]] std::coroutine_handle<> begin_in_line(std::coroutine_handle<> child_i, std::uint32_t i) noexcept {
+        if (i + 1 != m_count) {
+            begin(child_i, i, m_flags | promise_base::has_more).promise().m_next = m_children[i + 1];
+        } else {
+            begin(child_i, i, m_flags).promise().m_next = m_parent.address();
+        }
+        return child_i;
     }
-    std::coroutine_handle<> begin_on_its_own(std::uint32_t i) noexcept { return begin(i, m_flags | promise_base::on_its_own); }
+    std::coroutine_handle<> begin_in_line(std::uint32_t i) noexcept { return begin_in_line(child(i), i); }
+    std::coroutine_handle<> begin_on_its_own(std::uint32_t i) noexcept { return begin(child(i), i, m_flags | promise_base::on_its_own); }
 
     /// What resuming a ticket does, wherever that is.
     static void run_stolen(work_item* item) {
@@ -261,13 +274,14 @@ private:
         std::rethrow_exception(failure);
     }
 
+    // Neighbours that begin with the same constant are one store.
     std::uint32_t m_count;
-    std::uint32_t m_flags;
-    void** m_children;
     std::atomic<std::uint32_t> m_left;       // arrivals that are still to come, but for those of children that ended in line
     std::atomic<std::uint32_t> m_stolen{0};  // children that were begun from the other end
+    std::atomic<std::uint32_t> m_first{0};   // one more than the number of that child, and whether it failed; 0: none yet
+    void* const* m_children;
+    std::uint32_t m_flags;
     std::coroutine_handle<> m_parent;
-    std::atomic<std::uint32_t> m_first{0};  // one more than the number of that child, and whether it failed; 0: none yet
     const task_context* m_parent_context;
     local_queue* m_queue;  // where the tickets were pushed
     union {
@@ -289,7 +303,7 @@ inline void promise_base::unhandled_exception() noexcept {
     thread_state& thread = this_thread_state();
     if (thread.next != thread.nothing) [[unlikely]]
         return false;
-    std::coroutine_handle<> next = std::coroutine_handle<>::from_address(m_next);
+    const auto next = std::coroutine_handle<>::from_address(m_next);
     if (m_flags > in_join) {
         // A child that suspended may end on another thread, whose queue does not hold its join's tickets.
         if (m_flags != (in_join | has_more) || thread.queue != m_join->m_queue) [[unlikely]]
@@ -300,7 +314,7 @@ inline void promise_base::unhandled_exception() noexcept {
             m_next = popped.address();
             return false;
         }
-        next = m_join->begin_in_line(m_index + 1);
+        m_join->begin_in_line(next, m_index + 1);
     }
     thread.leave_to_loop(next);
     return true;

@@ -57,8 +57,8 @@ struct frame_cache_end {
         if (cache == nullptr) return;
         cache->closed = true;
         for (std::size_t i = 0; i < frame_cache::classes; ++i) {
-            const std::size_t kept = cache->free[i] == nullptr ? 0 : frame_cache::most(i) - cache->room[i];
-            give_back(std::exchange(cache->free[i], nullptr), kept, i);
+            const std::int32_t kept = cache->free[i] == nullptr ? 0 : frame_cache::most(i) - cache->room[i];
+            give_back(std::exchange(cache->free[i], nullptr), static_cast<std::size_t>(kept), i);
             cache->room[i] = 0;
         }
     }
@@ -76,7 +76,7 @@ COVEY_INLINE void* new_frame(frame_cache& cache, std::size_t size_class) {
     if (frame_cache::block* const batch = frame_batches.take(size_class)) {
         if (!cache.used) begin_use(cache);
         if (!cache.closed) {
-            cache.room[size_class] -= static_cast<std::uint32_t>(batch->count - 1);
+            cache.room[size_class] -= static_cast<std::int32_t>(batch->count - 1);
             cache.free[size_class] = batch->next;
             return batch;
         }
@@ -87,16 +87,18 @@ COVEY_INLINE void* new_frame(frame_cache& cache, std::size_t size_class) {
 }
 
 COVEY_INLINE void spill_frame(frame_cache& cache, void* frame, std::size_t size_class) noexcept {
+    cache.room[size_class] = 0;
     if (cache.closed) return ::operator delete(frame);
     if (!cache.used) {
         begin_use(cache);
     } else {
         // Full: the newer half stays, for it is still in the processor's caches.
-        const std::uint32_t stay = frame_cache::most(size_class) / 2;
+        const std::int32_t stay = frame_cache::most(size_class) / 2;
         frame_cache::block* last = cache.free[size_class];
-        for (std::uint32_t i = 1; i < stay; ++i) last = last->next;
-        give_back(std::exchange(last->next, nullptr), frame_cache::most(size_class) - stay, size_class);
-        cache.room[size_class] = frame_cache::most(size_class) - stay;
+        for (std::int32_t i = 1; i < stay; ++i) last = last->next;
+        const std::int32_t go = frame_cache::most(size_class) - stay;
+        give_back(std::exchange(last->next, nullptr), static_cast<std::size_t>(go), size_class);
+        cache.room[size_class] = go;
     }
     --cache.room[size_class];
     auto* const block = static_cast<frame_cache::block*>(frame);
