@@ -69,7 +69,7 @@ TEST_CASE("model: nobody sleeps while there is work or nobody watches the reacto
         protocol p;
     } right[] = {
         {"with naps", {}},
-        {"pushes fence", {.waiter_fences = false, .pusher_fences = true}},
+        {"pushes fence", {.waits_a_little_first = false, .pusher_fences = true}},
         {"without naps", {.sleeper_fences = true, .naps = false}},
     };
     std::size_t states = 0;
@@ -95,7 +95,7 @@ TEST_CASE("model: what the protocol needs", "[sched][model]") {
         protocol p;
         which seen_in;
     } wrong[] = {
-        {"no fence of others", {.waiter_fences = false}, one_push},
+        {"who waits in the reactor does not look a little later", {.waits_a_little_first = false}, one_push},
         {"who has no work asks nobody", {.asks = false}, one_push},
         {"who asks is not counted first", {.counts_then_asks = false}, pushes_when_asked},
         {"who forgets counts nobody", {.counts_again = false}, pushes_when_asked},

@@ -201,7 +201,7 @@ private:
         m_limit.compare_exchange_strong(limit, m_full, std::memory_order_relaxed);  // unless somebody has asked for work
     }
 
-    // What the owner reads, then what thieves look at, then what they write: each on a cache line of its own.
+    // What the owner reads, and on another cache line what it writes. Thieves look at that line often, and a steal needs no other.
     alignas(64) std::atomic<std::int64_t> m_limit{0};  // m_full, or `asked`
     std::int64_t m_mask = -1;
     void** m_slots = nullptr;
@@ -209,7 +209,7 @@ private:
     std::vector<void*> m_array;
     alignas(64) std::atomic<std::int64_t> m_bottom{0};
     std::atomic<std::int64_t> m_split{0};
-    alignas(64) std::atomic<std::int64_t> m_top{0};
+    std::atomic<std::int64_t> m_top{0};
     std::atomic<bool> m_lock{false};
 };
 

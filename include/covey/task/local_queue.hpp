@@ -20,6 +20,9 @@ struct local_queue {
     /// How many of the scheduler's workers have no work: they look for some, or sleep. They want some of every deque.
     const std::atomic<unsigned>* hungry = nullptr;
     unsigned pops_left = pops_between_looks;
+    /// How many offers are made before it looks whether anybody is hungry still: workers are again and again for moments.
+    static constexpr unsigned offers_between_looks = 16;
+    unsigned offers_left = offers_between_looks;
 
     /// Adds work, newest first, and lets others have of it if they want some.
     void push(std::coroutine_handle<> work) noexcept {
@@ -47,6 +50,8 @@ struct local_queue {
     /// are counted again. So a deque stays asked as long as somebody is hungry.
     COVEY_NOINLINE void offer() noexcept {
         if (deque.has_public() || deque.share()) wake();
+        if (--offers_left != 0) return;
+        offers_left = offers_between_looks;
         if (hungry->load(std::memory_order_relaxed) != 0) return;
         deque.forget();
         if (hungry->load(std::memory_order_seq_cst) != 0) deque.want();

@@ -68,9 +68,14 @@ private:
     struct state {
         explicit state(const task_context& parent) : stop(parent.stop), context(parent) { context.stop = stop.get_token(); }
 
-        void done() noexcept {
+        /// Returns what goes on now: join(), after the last on a worker of the joiner's scheduler.
+        std::coroutine_handle<> done() noexcept {
             // The last to leave finds join() waiting, which keeps this state alive; the others touch nothing any more.
-            if (left.fetch_sub(1, std::memory_order_acq_rel) == 1) join_on->post(joiner);
+            if (left.fetch_sub(1, std::memory_order_acq_rel) != 1) return std::noop_coroutine();
+            const detail::local_queue* const queue = detail::this_thread_state().queue;
+            if (queue != nullptr && queue->owner == join_on) return transfer(joiner);
+            join_on->post(joiner);
+            return std::noop_coroutine();
         }
         void failed(std::exception_ptr e) noexcept {
             {
@@ -100,10 +105,10 @@ private:
             std::suspend_always initial_suspend() const noexcept { return {}; }
             struct final_awaiter {
                 bool await_ready() const noexcept { return false; }
-                COVEY_NOINLINE void await_suspend(std::coroutine_handle<promise_type> self) noexcept {
+                COVEY_NOINLINE std::coroutine_handle<> await_suspend(std::coroutine_handle<promise_type> self) noexcept {
                     state& s = self.promise().m_state;
                     self.destroy();
-                    s.done();
+                    return s.done();
                 }
                 void await_resume() const noexcept {}
             };

@@ -145,7 +145,7 @@ private:
         m.step("wake: looks at sleepers", [=](context& c) { c.go_if(c.load(sleepers) == 0, nobody_sleeps); });
         wake_one();
         m.here(nobody_sleeps);
-        m.step("offer: looks at hungry", [=](context& c) { c.go_if(c.load(hungry) != 0, done); });
+        m.step("offer: looks at hungry now and then", [=](context& c) { c.go_if(c.choose(2) == 1 || c.load(hungry) != 0, done); });
         m.step("offer: forget", [](context& c) { c.exchange(asked + c.reg(self), 0); });
         if (m_p.counts_again) {
             m.step("offer: looks at hungry again", [=](context& c) { c.go_if(c.load(hungry) == 0, done); });
@@ -196,16 +196,11 @@ private:
         wake_one();
         m.here(done);
     }
-    /// Of park and wait_in_reactor.
-    void count_out(bool fences) {
-        m.step("--busy", [](context& c) {
+    /// pool::state::count_out, which passes a full fence; goes on at `alone` where it would return false.
+    void count_out(value alone) {
+        m.step("count_out: --busy", [=](context& c) {
             c.reg(counted) = 0;
-            c.reg(scratch) = c.add(busy, -1) > 1;
-        });
-        m.step("full_fence, fence_others", [fences](context& c) {
-            const bool others = std::exchange(c.reg(scratch), value{0}) != 0;
-            c.fence();
-            if (fences && others) c.fence_of_all();
+            c.go_if(c.add(busy, -1) == 1, alone);
         });
     }
     /// pool::state::wake_up
@@ -353,12 +348,27 @@ private:
         const value back = m.label();
         const value event = m.label();
         const value waited = m.label();
+        const value alone = m.label();
         m.step("wait_in_reactor: ++sleepers", [](context& c) { c.add(sleepers, 1); });
         m.step("wait_in_reactor: waiting = true", [](context& c) {
             c.exchange(waiting, 1);
             c.reg(is_waiting) = 1;
         });
-        count_out(m_p.waiter_fences);
+        count_out(alone);
+        if (m_p.waiter_looks_again) has_work(back);
+        if (m_p.waits_a_little_first) {
+            m.step("run_one_for", [=](context& c) {
+                const value what = c.choose(3);
+                if (what == 0) return c.block_unless(c.nobody_stores());  // no store takes a millisecond
+                const std::size_t which = what == 1 ? io_events : io_posts;
+                c.block_unless(c.ghost(which) != 0);
+                c.add(which, -1);
+                c.go(what == 1 ? event : back);
+            });
+            if (m_p.waiter_looks_again) has_work(back);
+        }
+        m.jump(m_in_reactor);
+        m.here(alone);
         if (m_p.waiter_looks_again) has_work(back);
         m.here(m_in_reactor);
         m.step("run_one", [=](context& c) {
@@ -389,12 +399,15 @@ private:
         const value leave = m.label();
         const value sleep = m.label();
         const value awake = m.label();
+        const value alone = m.label();
         m.step("park: counts itself asleep", [](context& c) {
             c.fence();
             c.ghost(asleep + ++c.ghost(asleep)) = c.reg(self);
             c.add(sleepers, 1);
         });
-        count_out(m_p.sleeper_fences);
+        count_out(alone);
+        if (m_p.sleeper_fences) m.step("park: fence of others", [](context& c) { c.fence_of_all(); });
+        m.here(alone);
         if (m_p.looks_for_work_again) has_work(leave);
         if (m_p.looks_at_baton_again) m.step("park: looks at baton", [=](context& c) { c.go_if(c.load(baton) == 0, leave); });
         if (m_p.naps) nap(sleep, awake);

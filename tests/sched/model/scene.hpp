@@ -9,8 +9,8 @@ namespace covey_test::model {
 
 /// The protocol, and what can be left out of it to see that the checker notices.
 struct protocol {
-    bool waiter_fences = true;         // membarrier by who goes to wait in the reactor, if others are busy
-    bool sleeper_fences = false;       // the same by who goes to sleep otherwise
+    bool waits_a_little_first = true;  // who goes to wait in the reactor, if others are busy; and looks for work again
+    bool sleeper_fences = false;       // who goes to sleep otherwise makes all others pass a fence, as membarrier(2) does
     bool pusher_fences = false;        // by who pushes, before it looks whether it is asked
     bool asks = true;                  // who has no work asks all others
     bool counts_then_asks = true;      // … after it has counted itself hungry

@@ -87,6 +87,14 @@ COVEY_INLINE bool pool::state::has_work() const noexcept {
     return false;
 }
 
+COVEY_INLINE bool pool::state::has_offers() const noexcept {
+    if (injected.load(std::memory_order_relaxed) != 0) return true;
+    for (const auto& w : workers) {
+        if (w->deque.has_public()) return true;
+    }
+    return false;
+}
+
 // ---- workers
 
 COVEY_INLINE void pool::state::run(worker& self) noexcept {

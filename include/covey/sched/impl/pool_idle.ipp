@@ -78,8 +78,9 @@ COVEY_INLINE bool pool::state::search(worker& self) noexcept {
         if (io_users.load(std::memory_order_relaxed) != 0 && take_baton(self)) found = run_events(self, true);
         for (unsigned i = 0; i < 8 && !found; ++i) {
             detail::pause();
-            found = has_work();
+            found = has_offers();
         }
+        if (!found) found = has_work();
     } while (!found && detail::cycle_count() - start < limit && !stopping.load(std::memory_order_relaxed));
     searching.fetch_sub(1, std::memory_order_relaxed);
     limit = found ? std::min(most_spin_cycles, limit * 2) : limit / 2;
@@ -167,12 +168,14 @@ COVEY_INLINE void pool::state::wait_in_reactor(worker& self) noexcept {
     sleepers.fetch_add(1, std::memory_order_seq_cst);
     waiting.store(true, std::memory_order_seq_cst);
     self.is_waiting = true;
-    // It does not look around every millisecond, so what others push at this moment must be seen now.
     const bool others = count_out(self);
-    if (others && can_fence_others) detail::fence_others();
-    const bool stay = !has_work() && !stopping.load(std::memory_order_relaxed);
+    const auto may_stay = [this] { return !has_work() && !stopping.load(std::memory_order_relaxed); };
+    bool stay = may_stay();
     self.in_reactor = true;
-    if (stay) io.run_one();
+    // Nobody stands by for what others push at this moment: it looks once more itself.
+    const bool ran = stay && others && io.run_one_for(std::chrono::milliseconds(1)) != 0;
+    if (stay && others && !ran) stay = may_stay();
+    if (stay && !ran) io.run_one();
     wake_up(self);
     if (std::exchange(self.is_waiting, false)) end_wait();
     if (stay && !self.has_baton) run_more_events(self, 1);

@@ -81,6 +81,8 @@ struct pool::state {
     std::coroutine_handle<> take_injected() noexcept;
     std::coroutine_handle<> steal(worker& self) noexcept;
     bool has_work() const noexcept;
+    /// Work that nobody keeps to himself, nor is just pushing.
+    bool has_offers() const noexcept;
     /// Work that its owner neither shares nor comes back to, for it computes: taken after a while.
     std::coroutine_handle<> take_by_force(worker& self, worker& victim) noexcept;
 
@@ -159,9 +161,9 @@ struct pool::state {
 
     std::mutex asleep_mutex;
     std::vector<worker*> asleep;
-    alignas(64) std::atomic<unsigned> hungry{0};  // workers without work: those that search, and the sleepers
-    std::atomic<unsigned> sleepers{0};            // those asleep, and the one that waits in the reactor
-    alignas(64) std::atomic<unsigned> busy{0};    // workers that are neither
+    alignas(64) std::atomic<unsigned> hungry{0};    // workers without work: those that search, and the sleepers
+    alignas(64) std::atomic<unsigned> sleepers{0};  // those asleep, and the one that waits in the reactor
+    alignas(64) std::atomic<unsigned> busy{0};      // workers that are neither
     std::atomic<unsigned> searching{0};
 
     std::atomic<bool> baton{false};    // held by the worker that watches the reactor
