@@ -18,12 +18,18 @@ COVEY_INLINE void pool::state::post(std::coroutine_handle<> work) noexcept {
     if (worker* const self = this_worker(); self != nullptr && !self->looks_in) {
         if (self->in_reactor && !self->next) {
             self->next = work;
-        } else {
+        } else if (!hand_over(work)) {
             self->push(work);
         }
     } else {
         post_last(work);
     }
+}
+
+COVEY_INLINE bool pool::state::hand_over(std::coroutine_handle<> work) noexcept {
+    void* none = open_hand();
+    if (hand.load(std::memory_order_relaxed) != none) return false;
+    return hand.compare_exchange_strong(none, work.address(), std::memory_order_acq_rel, std::memory_order_relaxed);
 }
 
 COVEY_INLINE void pool::state::post_last(std::coroutine_handle<> work) noexcept {
@@ -118,6 +124,7 @@ COVEY_INLINE bool pool::state::is_wanted_elsewhere(worker& self) noexcept {
 COVEY_INLINE std::coroutine_handle<> pool::state::find(worker& self) noexcept {
     // Newest first is fast but not fair: now and then what has waited longest is looked at before, by count for many
     // short resumptions, by time for few long ones.
+    if (const auto work = std::exchange(self.next, nullptr)) return work;  // which nobody can steal
     const std::uint64_t now = detail::cycle_count();
     if (++self.tick % fairness_interval == 0 || now - self.looked_at >= poll_cycles) {
         self.looked_at = now;
@@ -135,7 +142,6 @@ COVEY_INLINE std::coroutine_handle<> pool::state::find(worker& self) noexcept {
         if (const auto work = take_injected()) return work;
         if (const auto work = self.deque.pop_oldest()) return work;
     }
-    if (const auto work = std::exchange(self.next, nullptr)) return work;
     if (self.deque.wanted()) self.offer();
     if (const auto work = self.deque.pop()) return work;
     if (const auto work = take_injected()) return work;

@@ -73,18 +73,33 @@ COVEY_INLINE bool pool::state::search(worker& self) noexcept {
         return false;
     }
     const std::uint64_t start = detail::cycle_count();
+    void* closed = nullptr;
+    const bool opened = hand.compare_exchange_strong(closed, open_hand(), std::memory_order_relaxed);
     bool found = false;
     do {
         if (io_users.load(std::memory_order_relaxed) != 0 && take_baton(self)) found = run_events(self, true);
         for (unsigned i = 0; i < 8 && !found; ++i) {
             detail::pause();
-            found = has_offers();
+            found = (opened && hand.load(std::memory_order_relaxed) != open_hand()) || has_offers();
         }
         if (!found) found = has_work();
     } while (!found && detail::cycle_count() - start < limit && !stopping.load(std::memory_order_relaxed));
+    if (opened && close_hand(self)) found = true;
     searching.fetch_sub(1, std::memory_order_relaxed);
     limit = found ? std::min(most_spin_cycles, limit * 2) : limit / 2;
     return found;
+}
+
+COVEY_INLINE bool pool::state::close_hand(worker& self) noexcept {
+    void* const given = hand.exchange(nullptr, std::memory_order_acq_rel);
+    if (given == open_hand()) return false;
+    const auto work = std::coroutine_handle<>::from_address(given);
+    if (self.next) {
+        self.push(work);  // there was an event too
+    } else {
+        self.next = work;
+    }
+    return true;
 }
 
 COVEY_INLINE void pool::state::park(worker& self) noexcept {

@@ -40,7 +40,7 @@ struct pool::state {
         const unsigned index;
         parker sleep;
         random_source random;
-        std::coroutine_handle<> next;  // what a handler posted first; runs right after it, on this thread
+        std::coroutine_handle<> next;  // runs next, on this thread: what a handler posted first, or what was handed over
         bool in_reactor = false;
         bool looks_in = false;  // runs events though it has other work
         bool has_baton = false;
@@ -79,6 +79,11 @@ struct pool::state {
     void post(std::coroutine_handle<> work) noexcept;
     void post_last(std::coroutine_handle<> work) noexcept;
     std::coroutine_handle<> take_injected() noexcept;
+    /// Gives work to the worker that searches with an open hand. False: there is none.
+    bool hand_over(std::coroutine_handle<> work) noexcept;
+    /// Before that worker sleeps. True: it was given work, which it runs next.
+    bool close_hand(worker& self) noexcept;
+    void* open_hand() noexcept { return this; }
     std::coroutine_handle<> steal(worker& self) noexcept;
     bool has_work() const noexcept;
     /// Work that nobody keeps to himself, nor is just pushing.
@@ -165,6 +170,9 @@ struct pool::state {
     alignas(64) std::atomic<unsigned> sleepers{0};  // those asleep, and the one that waits in the reactor
     alignas(64) std::atomic<unsigned> busy{0};      // workers that are neither
     std::atomic<unsigned> searching{0};
+    /// Null; `open_hand()` while one of those that search holds its hand open; then that work. It saves a steal, which costs as
+    /// much as the rest of the way to another worker.
+    alignas(64) std::atomic<void*> hand{nullptr};
 
     std::atomic<bool> baton{false};    // held by the worker that watches the reactor
     std::atomic<bool> waiting{false};  // it is asleep there
