@@ -5,7 +5,6 @@
 #include <support/report.hpp>
 
 #include "recursions.hpp"
-#include "uts.hpp"
 
 #include <covey/sched/pool.hpp>
 #include <covey/task/sync_wait.hpp>
@@ -26,6 +25,8 @@
 namespace {
 
 using namespace recursions;
+
+long serial_fib(int n) { return n < 2 ? n : serial_fib(n - 1) + serial_fib(n - 2); }
 
 // ---- the two sides
 
