@@ -48,6 +48,8 @@ COVEY_INLINE bool pool::state::end_wait() noexcept {
 }
 
 COVEY_INLINE void pool::state::idle(worker& self) noexcept {
+    // Where events are the work, there is another one as a rule.
+    if (io_users.load(std::memory_order_relaxed) != 0 && take_baton(self) && run_events(self, true)) return;
     hungry.fetch_add(1, std::memory_order_seq_cst);
     for (const auto& w : workers) {
         if (w.get() != &self) w->deque.want();
@@ -75,9 +77,10 @@ COVEY_INLINE bool pool::state::search(worker& self) noexcept {
     const std::uint64_t start = detail::cycle_count();
     void* closed = nullptr;
     const bool opened = hand.compare_exchange_strong(closed, open_hand(), std::memory_order_relaxed);
+    bool event = false;
     bool found = false;
     do {
-        if (io_users.load(std::memory_order_relaxed) != 0 && take_baton(self)) found = run_events(self, true);
+        if (io_users.load(std::memory_order_relaxed) != 0 && take_baton(self)) found = event = run_event(self, true);
         for (unsigned i = 0; i < 8 && !found; ++i) {
             detail::pause();
             found = (opened && hand.load(std::memory_order_relaxed) != open_hand()) || has_offers();
@@ -86,6 +89,7 @@ COVEY_INLINE bool pool::state::search(worker& self) noexcept {
     } while (!found && detail::cycle_count() - start < limit && !stopping.load(std::memory_order_relaxed));
     if (opened && close_hand(self)) found = true;
     searching.fetch_sub(1, std::memory_order_relaxed);
+    if (event) end_events(self, 1);  // others may search meanwhile
     limit = found ? std::min(most_spin_cycles, limit * 2) : limit / 2;
     return found;
 }
@@ -163,12 +167,23 @@ COVEY_INLINE void pool::state::release_baton(worker& self) noexcept {
 }
 
 COVEY_INLINE bool pool::state::run_events(worker& self, bool here) noexcept {
+    if (!run_event(self, here)) return false;
+    end_events(self, here ? 1 : events_at_once);
+    return true;
+}
+
+COVEY_INLINE bool pool::state::run_event(worker& self, bool here) noexcept {
     self.in_reactor = here;
-    const bool ran = io.poll_one() != 0;
-    if (ran) run_more_events(self, here ? 1 : events_at_once);
+    if (io.poll_one() != 0) return true;
     self.in_reactor = false;
     release_baton(self);
-    return ran;
+    return false;
+}
+
+COVEY_INLINE void pool::state::end_events(worker& self, unsigned least) noexcept {
+    run_more_events(self, least);
+    self.in_reactor = false;
+    release_baton(self);
 }
 
 COVEY_INLINE void pool::state::run_more_events(worker& self, unsigned least) noexcept {

@@ -121,6 +121,9 @@ struct pool::state {
     /// With the baton: runs events that are there, without waiting. Afterwards this worker has not got the baton. True: something
     /// ran. `here`: the first coroutine that a handler resumes runs on this worker, next.
     bool run_events(worker& self, bool here) noexcept;
+    /// The same in two steps. After true comes `end_events`.
+    bool run_event(worker& self, bool here) noexcept;
+    void end_events(worker& self, unsigned least) noexcept;
     /// Events often come several at a time, and then other workers can have some of them. To look costs a system call, so
     /// after a while in which they came alone it is done now and then only.
     void run_more_events(worker& self, unsigned least) noexcept;
