@@ -5,6 +5,8 @@
 #include <covey/task/work.hpp>
 
 #include <atomic>
+#include <coroutine>
+#include <cstdint>
 #include <vector>
 
 namespace covey_test_task_local_queue {
@@ -82,6 +84,27 @@ TEST_CASE("a thief that found nothing is heard at the next push, or after some p
     for (std::size_t n = 0; n < more.size() / 2; ++n) CHECK(q.pop());
     CHECK(q.deque.has_public());
     CHECK_FALSE(q.deque.wanted());
+}
+
+TEST_CASE("copies of one ticket lie where as many pushes would have put them", "[task]") {
+    // Through the end of the ring and beyond its size, with and without somebody who asks.
+    for (const bool asked : {false, true}) {
+        queue q;
+        std::vector<item> items(401);
+        std::vector<std::coroutine_handle<>> expected;
+        for (std::size_t round = 1; round <= 400; ++round) {
+            if (asked && round % 50 == 0) q.deque.want();
+            const auto n = static_cast<std::uint32_t>(1 + round % 7);
+            q.push_copies(items[round].handle(), n);
+            expected.insert(expected.end(), n, items[round].handle());
+            for (std::size_t pops = round % 5; pops != 0; --pops) {
+                REQUIRE(q.deque.pop() == expected.back());
+                expected.pop_back();
+            }
+        }
+        for (; !expected.empty(); expected.pop_back()) REQUIRE(q.deque.pop() == expected.back());
+        CHECK(q.deque.empty());
+    }
 }
 
 TEST_CASE("the ring grows also while somebody asks for work", "[task]") {

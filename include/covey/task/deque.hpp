@@ -3,6 +3,7 @@
 
 #include <covey/core/config.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <coroutine>
 #include <cstddef>
@@ -61,6 +62,19 @@ public:
         // What the handle points to is visible to whoever sees the new bottom.
         m_bottom.store(bottom + 1, std::memory_order_release);
         return bottom + 1 >= m_limit.load(std::memory_order_relaxed);
+    }
+    /// Owner only: as `put` of the same `n` times. False: nothing was done, for the ring may have no room, or somebody wants work.
+    [[nodiscard]] bool put_copies(std::coroutine_handle<> work, std::uint32_t n) noexcept {
+        const std::int64_t bottom = m_bottom.load(std::memory_order_relaxed);
+        if (bottom + n >= m_limit.load(std::memory_order_relaxed)) return false;
+        const std::int64_t first = bottom & m_mask;
+        if (first + n <= m_mask) {
+            std::fill_n(m_slots + first, n, work.address());
+        } else {
+            for (std::uint32_t i = 0; i < n; ++i) slot(bottom + i) = work.address();
+        }
+        m_bottom.store(bottom + n, std::memory_order_release);
+        return true;
     }
     /// Owner only: room for the next push, if there is none.
     COVEY_NOINLINE void make_room() {

@@ -29,6 +29,11 @@ struct local_queue {
         if (deque.put(work)) [[unlikely]]
             attend();
     }
+    /// The same `n` times.
+    void push_copies(std::coroutine_handle<> work, std::uint32_t n) noexcept {
+        if (n > 1 && deque.put_copies(work, n)) return;
+        for (; n != 0; --n) push(work);
+    }
     /// After pushes to `deque`. No fence stands between a push and the look at what others want: see pool_idle.ipp.
     void offer_if_wanted() noexcept {
         if (deque.wanted()) [[unlikely]]

@@ -157,7 +157,7 @@ public:
             return start_without_queue();
         m_queue = mine;
         const std::coroutine_handle<> first = begin_in_line(0);
-        for (std::uint32_t i = 1; i < count; ++i) mine->push(handle());
+        mine->push_copies(handle(), count - 1);
         return first;
     }
 
