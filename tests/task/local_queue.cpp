@@ -56,15 +56,17 @@ TEST_CASE("a push offers work and wakes somebody only if somebody has none", "[t
     CHECK(q.deque.wanted());
     q.push(i.handle());
     CHECK(q.woken == 2);
+    // It notices after a while that nobody is hungry any more.
     q.others = 0;
-    q.push(i.handle());
+    std::size_t pushed = 3;
+    for (; q.deque.wanted() && pushed < 3 + detail::local_queue::offers_between_looks; ++pushed) q.push(i.handle());
     CHECK_FALSE(q.deque.wanted());
     const int woken = q.woken;
     q.push(i.handle());
     CHECK(q.woken == woken);
     std::size_t left = 0;
     while (q.pop()) ++left;
-    CHECK(left == 5);
+    CHECK(left == pushed + 1);
 }
 
 TEST_CASE("a thief that found nothing is heard at the next push, or after some pops", "[task]") {
@@ -83,7 +85,6 @@ TEST_CASE("a thief that found nothing is heard at the next push, or after some p
     CHECK_FALSE(q.deque.has_public());
     for (std::size_t n = 0; n < more.size() / 2; ++n) CHECK(q.pop());
     CHECK(q.deque.has_public());
-    CHECK_FALSE(q.deque.wanted());
 }
 
 TEST_CASE("copies of one ticket lie where as many pushes would have put them", "[task]") {
