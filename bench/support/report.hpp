@@ -171,7 +171,7 @@ public:
             std::fprintf(file, "program,benchmark,threads,unit,covey,covey_min,peer,peer_min,peer_name,goal,met,compiler\n");
         }
         for (const figure& f : m_figures) {
-            std::fprintf(file, "%s,%s,%u,%s,%g,%g,%g,%g,%s,%s,%s,%s\n", m_program, f.benchmark.c_str(), f.threads, f.unit, f.ours,
+            std::fprintf(file, "%s,\"%s\",%u,%s,%g,%g,%g,%g,%s,%s,%s,%s\n", m_program, f.benchmark.c_str(), f.threads, f.unit, f.ours,
                          f.ours_least, f.peer, f.peer_least, f.peer_name, f.goal_text().c_str(), f.verdict(), compiler().c_str());
         }
         return std::fclose(file) == 0 ? 0 : 1;
