@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <vector>
 
 namespace covey::mesh {
@@ -67,9 +68,10 @@ std::size_t broadcast_queue::fill(byte_buffer& out, std::size_t budget, unsigned
         if (++e.sent < sends_max) again.push_back(e);
     }
     m_entries.erase(m_entries.begin() + static_cast<std::ptrdiff_t>(at), m_entries.begin() + static_cast<std::ptrdiff_t>(gap));
-    const auto kept = static_cast<std::ptrdiff_t>(m_entries.size());
-    m_entries.insert(m_entries.end(), again.rbegin(), again.rend());
-    std::inplace_merge(m_entries.begin(), m_entries.begin() + kept, m_entries.end(), goes_later);
+    std::vector<entry> merged;
+    merged.reserve(m_entries.size() + again.size());
+    std::merge(m_entries.begin(), m_entries.end(), again.rbegin(), again.rend(), std::back_inserter(merged), goes_later);
+    m_entries.swap(merged);
     return appended;
 }
 

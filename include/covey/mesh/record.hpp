@@ -7,7 +7,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <unordered_map>
 #include <vector>
 
 namespace covey::mesh {
@@ -38,12 +37,19 @@ class record_pool {
 public:
     /// As record::decode. Beyond `records_max` different ones (hostile, or a very long run) nothing is shared any more.
     record_ptr decode(bytes_view encoded);
-    std::size_t size() const noexcept { return m_records.size(); }
+    std::size_t size() const noexcept { return m_size; }
 
     static constexpr std::size_t records_max = std::size_t{1} << 20;
 
 private:
-    std::unordered_map<std::uint64_t, record_ptr> m_records;  // looked up, never walked
+    struct slot {
+        std::uint64_t hash = 0;
+        record_ptr what;  // null: free
+    };
+    void enter(slot s);
+
+    std::vector<slot> m_slots;  // open addressing, a power of two, at most half full; never walked
+    std::size_t m_size = 0;
 };
 
 }  // namespace covey::mesh

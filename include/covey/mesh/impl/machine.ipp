@@ -37,6 +37,7 @@ inline config checked(const config& c) {
     require(c.health_max <= 64, "health_max must be at most 64");
     require(c.packet_bytes_max >= 1024 && c.packet_bytes_max <= 65000, "packet_bytes_max must be 1024 to 65000");
     require(c.members_max >= 2 && c.outputs_max >= 64 && c.broadcasts_max >= 16, "a bound is too small to work with");
+    require(c.members_max + c.tombstones_max < detail::row_index::rows_max, "members_max and tombstones_max together must be below 4 million");
     return c;
 }
 

@@ -68,7 +68,9 @@ COVEY_INLINE void machine::apply_alive(time_point now, const claim& news, bool p
     m_suspicions.erase(news.id);
     const member subject(news.id, news.epoch, news.incarnation, std::move(what), member_state::alive);
     m_table.put(now, subject, m_random);
-    if (pass_on) broadcast(news.id, {});
+    // Of a crowd that joins at once, gossip could carry a part only, and keep what matters more waiting: tables are compared for that.
+    const bool is_crowd = kind == membership_event::what::joined && m_broadcasts.size() >= crowd;
+    if (pass_on && !is_crowd) broadcast(news.id, {});
     if (is_event) event(kind, *m_table.find(news.id));
     if (flaps != 0) mark_flap(now, news.id, flaps);
     if (kind == membership_event::what::rejoined && m_split) watch_for_split(now, true);

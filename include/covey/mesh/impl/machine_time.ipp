@@ -140,6 +140,8 @@ COVEY_INLINE void machine::fail_probe(time_point now, const open_ping& p) {
     const table::row* m = m_table.find(p.target);
     if (m_leaving || m == nullptr || !m->is_live()) return;
     if (p.stream_answered) return see_stream_only(now, *m);
+    // A flaky one that has just cleared itself would do so again, and the whole mesh would pass it on each time.
+    if (m->is_flaky() && m->state() == member_state::alive && now - m->changed < m_config.mark_half_life / 4) return;
     // Nor do we hear any of the helpers: that says more of us than of it, unless it goes on.
     if (!p.helpers.empty() && p.nacks == 0 && ++m_inconclusive <= m_config.inconclusive_max) {
         ++m_stats.probes_inconclusive;

@@ -8,9 +8,13 @@
 
 namespace covey::mesh {
 
-/// A peer that hears nobody accuses everybody, and is refuted by everybody.
+/// A peer that hears nobody accuses everybody, and is refuted by everybody. The dead accuse nobody: who was cut off long enough to
+/// be held dead holds us dead as well.
 COVEY_INLINE bool machine::is_believed(time_point now, peer_id accuser) const {
-    return accuser == m_self.id || m_refuted.of(now, accuser) < m_config.accuser_marks;
+    if (accuser == m_self.id) return true;
+    const table::row* r = m_table.find(accuser);
+    if (r != nullptr && r->state() == member_state::dead) return false;
+    return m_refuted.of(now, accuser) < m_config.accuser_marks;
 }
 
 /// Somebody not believed accuses this member: a few of us, not all, ask it themselves.

@@ -4,6 +4,7 @@
 #include <covey/mesh/record.hpp>
 
 #include <algorithm>
+#include <cstring>
 
 namespace covey::mesh {
 
@@ -109,12 +110,45 @@ COVEY_INLINE record_ptr record::decode(bytes_view encoded) {
     return r;
 }
 
+namespace detail {
+
+inline std::uint64_t hash_of(bytes_view bytes) noexcept {
+    std::uint64_t hash = bytes.size();
+    for (; !bytes.empty(); bytes = bytes.subspan(std::min<std::size_t>(8, bytes.size()))) {
+        std::uint64_t word = 0;
+        std::memcpy(&word, bytes.data(), std::min<std::size_t>(8, bytes.size()));
+        hash = mix64(hash ^ word);
+    }
+    return hash;
+}
+
+}  // namespace detail
+
+COVEY_INLINE void record_pool::enter(slot s) {
+    std::size_t at = s.hash & (m_slots.size() - 1);
+    while (m_slots[at].what != nullptr) at = (at + 1) & (m_slots.size() - 1);
+    m_slots[at] = std::move(s);
+}
+
 COVEY_INLINE record_ptr record_pool::decode(bytes_view encoded) {
-    const std::uint64_t key = fnv1a(as_text(encoded));
-    const auto it = m_records.find(key);
-    if (it != m_records.end() && std::ranges::equal(it->second->encoded(), encoded)) return it->second;
+    const std::uint64_t hash = detail::hash_of(encoded);
+    if (!m_slots.empty()) {
+        for (std::size_t at = hash & (m_slots.size() - 1); m_slots[at].what != nullptr; at = (at + 1) & (m_slots.size() - 1)) {
+            const slot& s = m_slots[at];
+            if (s.hash == hash && std::ranges::equal(s.what->encoded(), encoded)) return s.what;
+        }
+    }
     record_ptr fresh = record::decode(encoded);
-    if (it == m_records.end() && m_records.size() < records_max) m_records.emplace(key, fresh);
+    if (m_size >= records_max) return fresh;
+    if (2 * (m_size + 1) > m_slots.size()) {
+        std::vector<slot> old(std::max<std::size_t>(16, 2 * m_slots.size()));
+        old.swap(m_slots);
+        for (slot& s : old) {
+            if (s.what != nullptr) enter(std::move(s));
+        }
+    }
+    enter({hash, fresh});
+    ++m_size;
     return fresh;
 }
 
