@@ -82,6 +82,21 @@ TEST_CASE("tombstones are buried oldest first") {
     CHECK(t.find({77})->address().empty());
 }
 
+TEST_CASE("the dead are forgotten, who left is not") {
+    table t;
+    random_source random(8);
+    for (std::uint64_t i = 1; i <= 30; ++i)
+        t.put({}, member(info_of(i, static_cast<std::uint16_t>(i)), static_cast<member_state>(i % 4)), random);
+    const std::size_t live = t.live_count();
+    t.forget_dead();
+    CHECK(t.live_count() == live);
+    CHECK(t.retry_count() == 0);
+    CHECK(t.find({2}) == nullptr);
+    CHECK(t.find({3})->state() == member_state::left);
+    CHECK(t.find({4})->state() == member_state::alive);
+    CHECK(t.rows().size() == 22);
+}
+
 TEST_CASE("picks are different, live and not the excepted one") {
     table t;
     random_source random(4);

@@ -93,7 +93,8 @@ struct membership_event {
         dead,                 ///< final for the epoch in `subject`: pending calls to it can end now
         left,                 ///< it said goodbye; final for the epoch in `subject`
         rejoined,             ///< back under a higher epoch; what was sent to earlier ones is void. When `subject` is this peer
-                              ///< itself: it learned that it had been declared dead, and goes on under the epoch in `subject`
+                              ///< itself: it learned that it had been declared dead, and goes on under the epoch in `subject`;
+                              ///< what it held dead in its former life is open again
         unreachable,          ///< a warning: it lives, but answers this peer on streams only
         flaky,                ///< it keeps going away and coming back: no placement and no names for now
         steady,               ///< it stopped that

@@ -57,6 +57,8 @@ public:
     void bury_oldest();
     /// Forgets tombstones from before `limit`.
     void bury_before(time_point limit);
+    /// Forgets all that died, as if they had never been; who left stays so.
+    void forget_dead();
     /// False: it was marked so already, or is unknown.
     bool mark_flaky(peer_id id, bool on) { return mark(id, member::flaky_flag, on); }
     bool mark_unreachable(peer_id id, bool on) { return mark(id, member::unreachable_flag, on); }

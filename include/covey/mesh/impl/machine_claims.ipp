@@ -69,7 +69,7 @@ COVEY_INLINE void machine::apply_alive(time_point now, const claim& news, bool p
     const member subject(news.id, news.epoch, news.incarnation, std::move(what), member_state::alive);
     m_table.put(now, subject, m_random);
     // Of a crowd that joins at once, gossip could carry a part only, and keep what matters more waiting: tables are compared for that.
-    const bool is_crowd = kind == membership_event::what::joined && m_broadcasts.size() >= crowd;
+    const bool is_crowd = kind == membership_event::what::joined && m_broadcasts.size() >= 2 * crowd;
     if (pass_on && !is_crowd) broadcast(news.id, {});
     if (is_event) event(kind, *m_table.find(news.id));
     if (flaps != 0) mark_flap(now, news.id, flaps);
@@ -234,10 +234,14 @@ COVEY_INLINE void machine::begin_new_epoch(time_point now, epoch_t over, peer_id
     broadcast(m_self.id, {});
     say(log_level::warning, covey::detail::concat({"peer ", to_string(told_by),
                                                    " says that this peer was declared dead; it goes on under epoch ", m_self.epoch}));
-    event(membership_event::what::rejoined, self_member());
-    // We were away, perhaps for long: whoever said so knows more.
+    // It was us who were away: whom we took for dead meanwhile may live, and need not begin a new life for our sake.
     const table::row* teller = m_table.find(told_by);
-    if (teller != nullptr && teller->is_described()) open_exchange(now, teller->address());
+    const std::optional<endpoint> where = teller != nullptr && teller->is_described() ? std::optional(teller->address()) : std::nullopt;
+    m_table.forget_dead();
+    m_split = false;
+    event(membership_event::what::rejoined, self_member());
+    // Whoever said so knows more.
+    if (where) open_exchange(now, *where);
 }
 
 }  // namespace covey::mesh

@@ -28,7 +28,7 @@ COVEY_INLINE void machine::compare_views(time_point now, peer_id with, std::uint
     if (!is_far && (m_mismatches < 3 || !(m_broadcasts.empty() || helped))) return;
     m_mismatches = 0;
     const duration least = is_far ? m_config.probe_interval : 4 * m_config.probe_interval;
-    m_sync_pause = std::clamp(m_sync_pause * 2, least, std::max(m_config.push_pull_interval, least));
+    m_sync_pause = std::clamp(m_sync_pause * 2, least, 8 * m_config.probe_interval);
     m_sync_after = after(now, jittered(m_sync_pause));
     open_exchange(now, other->address());
 }
@@ -138,12 +138,12 @@ COVEY_INLINE void machine::on_open(time_point now, const endpoint& from, const e
     if (!is_observer() && ours != m.hashes) {
         // Rows by bucket, from a random bucket on: what does not fit is not always the same.
         const auto first = static_cast<std::size_t>(m_random.below(ours.size()));
-        std::vector<std::pair<std::uint32_t, std::uint32_t>> order;  // bucket, counted from the first; row
+        std::vector<std::uint64_t> order;  // bucket, counted from the first, and row
         for (std::size_t i = 0; i < m_table.rows().size(); ++i) {
             const table::row& r = m_table.rows()[i];
             const std::size_t bucket = exchange::bucket_of(r.id(), m.bucket_bits);
             if (ours[bucket] == m.hashes[bucket] || r.id() == m.header.sender || !is_worth_telling(now, r)) continue;
-            order.push_back({static_cast<std::uint32_t>((bucket + ours.size() - first) % ours.size()), static_cast<std::uint32_t>(i)});
+            order.push_back(((bucket + ours.size() - first) % ours.size()) << 32 | i);
         }
         std::sort(order.begin(), order.end());
         std::size_t left = reply_allowance(now), at = 0, dead = 0;
@@ -152,8 +152,8 @@ COVEY_INLINE void machine::on_open(time_point now, const endpoint& from, const e
             if (ours[bucket] == m.hashes[bucket]) continue;
             const std::size_t claims_before = reply.claims.size();
             std::size_t bytes = 0;
-            for (; at < order.size() && order[at].first == b; ++at) {
-                const table::row& r = m_table.rows()[order[at].second];
+            for (; at < order.size() && order[at] >> 32 == b; ++at) {
+                const table::row& r = m_table.rows()[order[at] & 0xffffffffu];
                 if (!r.is_live() && ++dead > tombstones_told_max) continue;
                 // A suspect that the other does not know yet is a member first.
                 claim c = claim_about(r);

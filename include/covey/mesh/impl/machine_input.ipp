@@ -102,7 +102,8 @@ COVEY_INLINE void machine::on_request(time_point now, const endpoint& from, cons
     const table::row* requester = m_table.find(p.header.sender);
     if (requester == nullptr || !requester->is_live()) return reject(rejection::unexpected);
     const table::row* target = m_table.find(p.request.target);
-    const time_point due = after(now, m_config.probe_timeout);
+    // A nack must be there before the requester gives up.
+    const time_point due = after(now, (m_config.probe_give_up - m_config.probe_timeout) * 4 / 5);
     open_ping* relay = nullptr;
     if (target != nullptr && target->is_live()) relay = m_prober.begin(open_ping::purpose::relay, target->id(), due, due);
     if (relay == nullptr) return answer(now, from, control_kind::nack, p.request.sequence, first, budget);

@@ -223,6 +223,14 @@ COVEY_INLINE void table::bury_before(time_point limit) {
     while (!m_tombstones.empty() && m_tombstones.begin()->first < limit) bury_oldest();
 }
 
+COVEY_INLINE void table::forget_dead() {
+    const std::set<std::pair<time_point, peer_id>> tombstones = m_tombstones;
+    for (const auto& [when, id] : tombstones) {
+        const std::uint32_t slot = slot_of(id);
+        if (m_rows[slot].state() == member_state::dead) erase(slot);
+    }
+}
+
 COVEY_INLINE peer_id table::next_to_probe(random_source& random) {
     if (m_order.empty()) return {};
     if (m_cursor >= m_order.size()) {
