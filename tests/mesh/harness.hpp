@@ -52,10 +52,11 @@ public:
     random_source random;
     cluster_id cluster = cluster_id::from_name("test");
     double loss = 0;
-    std::set<std::size_t> deaf, mute;                   // nodes that nothing reaches, or from which nothing comes
-    void (*describe)(member_info&) = nullptr;           // of those added from now on
-    bool stream_pings = true;                           // false: streams carry tables only
-    std::set<std::pair<std::size_t, std::size_t>> cut;  // pairs of nodes between which no packet passes; smaller number first
+    std::set<std::pair<std::size_t, std::size_t>> no_datagrams;  // the same for streams excepted
+    std::set<std::size_t> deaf, mute;                            // nodes that nothing reaches, or from which nothing comes
+    void (*describe)(member_info&) = nullptr;                    // of those added from now on
+    bool stream_pings = true;                                    // false: streams carry tables only
+    std::set<std::pair<std::size_t, std::size_t>> cut;           // pairs of nodes between which no packet passes; smaller number first
     duration delay_min = 100us, delay_max = 1ms;
     time_point now{1s};
     std::uint64_t trace = 0;
@@ -221,6 +222,7 @@ private:
         for (std::size_t i = 0; i < nodes.size(); ++i) {
             node& n = *nodes[i];
             if (!n.running || n.m->has_left() || n.m->self().address != x.to || n.side != sender.side) continue;
+            if (x.kind == datagram && no_datagrams.contains(std::minmax(i, x.node))) return;
             if (cut.contains(std::minmax(i, x.node)) || deaf.contains(i) || mute.contains(x.node)) return;
             if (!n.paused) return receive(i, x.kind, sender.m->self().address, x.bytes);
             // The socket of a stopped process holds some datagrams; its streams hold everything.
