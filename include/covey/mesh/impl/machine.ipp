@@ -37,7 +37,8 @@ inline config checked(const config& c) {
     require(c.health_max <= 64, "health_max must be at most 64");
     require(c.packet_bytes_max >= 1024 && c.packet_bytes_max <= 65000, "packet_bytes_max must be 1024 to 65000");
     require(c.members_max >= 2 && c.outputs_max >= 64 && c.broadcasts_max >= 16, "a bound is too small to work with");
-    require(c.members_max + c.tombstones_max < detail::row_index::rows_max, "members_max and tombstones_max together must be below 4 million");
+    require(c.members_max + c.tombstones_max < detail::row_index::rows_max,
+            "members_max and tombstones_max together must be below 4 million");
     return c;
 }
 
@@ -191,7 +192,9 @@ COVEY_INLINE void machine::send_packet(const endpoint& to, const control& reques
     if (extra == gossip::fill_in && bytes.size() < budget && !is_observer()) {
         m_broadcasts.fill(bytes, budget - bytes.size(), sends_max(),
                           [this](const broadcast_queue::entry& e, byte_buffer& out) { write_news(e, out); });
-        for (std::size_t n = 0; n < loads_per_packet && !m_load_news.empty() && bytes.size() + load_claim::encoded_bytes <= budget; ++n) {
+        // Each once at most, however often it is still to be sent.
+        for (std::size_t n = std::min(loads_per_packet, m_load_news.size()); n > 0; --n) {
+            if (bytes.size() + load_claim::encoded_bytes > budget) break;
             load_news news = m_load_news.front();
             m_load_news.erase(m_load_news.begin());
             const table::row* r = m_table.find(news.about);

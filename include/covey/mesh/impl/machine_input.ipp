@@ -71,7 +71,7 @@ COVEY_INLINE void machine::hear_loads(const packet& p) {
         std::erase_if(m_load_news, [&](const load_news& n) { return n.about == id; });
         // As with news, each is passed on as often as it takes to reach everybody while few change; while many do, the newest are.
         if (m_load_news.size() >= loads_max) m_load_news.erase(m_load_news.begin());
-        m_load_news.push_back({id, sends_max()});
+        m_load_news.push_back({id, sends_max() / 2 + 1});
     };
     for (const load_claim& l : p.loads) hear(l.id, l.version, l.level);
     if (detail::has_load(p.request.kind)) hear(p.header.sender, p.request.load_version, p.request.load);
