@@ -209,6 +209,15 @@ TEST_CASE("drivers over a fake environment") {
     CHECK(a.stats().packets_in > 0);
     CHECK(a.unsealable() == 0);
 
+    mesh::description changed = b.self().what();
+    changed.labels = {{"zone", "b"}};
+    b.describe(changed);
+    b.set_load({9, 0, 0, 0});
+    b.on_lag(1s);
+    c.env.run_for(3s);
+    CHECK(a.find(b.self().id())->labels() == changed.labels);
+    CHECK(a.find(b.self().id())->load().cores == 9);
+
     // Closed without a word: dead.
     d.close();
     d.close();

@@ -30,9 +30,9 @@ struct driver_callbacks {
 class driver {
 public:
     /// `seal` may be null: then packets travel in the clear (loopback only, which the caller checks). Throws as `machine`'s
-    /// constructor does.
+    /// constructor does. `records`: see machine; only where all drivers that share one run on one thread.
     driver(environment& env, const config& how, member_info self, const cluster_id& cluster, driver_callbacks callbacks,
-           std::unique_ptr<datagram_seal> seal = nullptr);
+           std::unique_ptr<datagram_seal> seal = nullptr, std::shared_ptr<record_pool> records = nullptr);
     ~driver();
     driver(const driver&) = delete;
     driver& operator=(const driver&) = delete;
@@ -50,6 +50,10 @@ public:
     void on_stream_message(const endpoint& from, bytes_view message);
     void on_stream_failed(const endpoint& to);
     void report_connection_refused(peer_id id);
+    /// See the functions of the same names of machine.
+    void describe(description what);
+    void set_load(const load& now);
+    void on_lag(duration lag);
 
     /// The members now, this peer first. Never null; cheap while nothing changes.
     std::shared_ptr<const view> members() const;

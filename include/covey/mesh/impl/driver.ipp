@@ -15,11 +15,11 @@ namespace covey::mesh {
 class driver::core : public std::enable_shared_from_this<driver::core> {
 public:
     core(environment& env, const config& how, member_info self, const cluster_id& cluster, driver_callbacks callbacks,
-         std::unique_ptr<datagram_seal> seal)
+         std::unique_ptr<datagram_seal> seal, std::shared_ptr<record_pool> records)
         : m_env(env),
           m_callbacks(std::move(callbacks)),
           m_seal(std::move(seal)),
-          m_machine(how, std::move(self), cluster, env.random()),
+          m_machine(how, std::move(self), cluster, env.random(), std::move(records)),
           m_timer(*this) {}
 
     endpoint open(const endpoint& bind) {
@@ -211,8 +211,8 @@ private:
 };
 
 COVEY_INLINE driver::driver(environment& env, const config& how, member_info self, const cluster_id& cluster, driver_callbacks callbacks,
-                            std::unique_ptr<datagram_seal> seal)
-    : m_core(std::make_shared<core>(env, how, std::move(self), cluster, std::move(callbacks), std::move(seal))) {}
+                            std::unique_ptr<datagram_seal> seal, std::shared_ptr<record_pool> records)
+    : m_core(std::make_shared<core>(env, how, std::move(self), cluster, std::move(callbacks), std::move(seal), std::move(records))) {}
 
 COVEY_INLINE driver::~driver() { close(); }
 
@@ -238,6 +238,18 @@ COVEY_INLINE void driver::on_stream_failed(const endpoint& to) {
 
 COVEY_INLINE void driver::report_connection_refused(peer_id id) {
     m_core->act([&](machine& m, time_point now) { m.report_connection_refused(now, id); });
+}
+
+COVEY_INLINE void driver::describe(description what) {
+    m_core->act([&](machine& m, time_point now) { m.describe(now, std::move(what)); });
+}
+
+COVEY_INLINE void driver::set_load(const load& now) {
+    m_core->act([&](machine& m, time_point) { m.set_load(now); });
+}
+
+COVEY_INLINE void driver::on_lag(duration lag) {
+    m_core->act([&](machine& m, time_point now) { m.on_lag(now, lag); });
 }
 
 COVEY_INLINE std::shared_ptr<const view> driver::members() const { return m_core->members(); }
