@@ -100,12 +100,17 @@
 #include <covey/call/options.hpp>
 #include <covey/call/remote.hpp>
 #include <covey/call/service.hpp>
+#include <covey/sim/agenda.hpp>
+#include <covey/sim/clock.hpp>
 #include <covey/sim/event_queue.hpp>
+#include <covey/sim/fleet.hpp>
 #include <covey/sim/host.hpp>
+#include <covey/sim/mesh_node.hpp>
 #include <covey/sim/network.hpp>
 #include <covey/sim/simulation.hpp>
 #include <covey/sim/stream.hpp>
 #include <covey/sim/trace.hpp>
+#include <covey/sim/traffic.hpp>
 #include <covey/covey.hpp>
 #include <covey/peer.hpp>
 #include <covey/run.hpp>
@@ -149,6 +154,7 @@
 #include <covey/call/impl/served.ipp>
 #include <covey/call/impl/service.ipp>
 #include <covey/sim/impl/event_queue.ipp>
+#include <covey/sim/impl/fleet.ipp>
 #include <covey/sim/impl/host.ipp>
 #include <covey/sim/impl/network.ipp>
 #include <covey/sim/impl/simulation.ipp>
