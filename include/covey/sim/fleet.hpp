@@ -89,8 +89,10 @@ public:
     void step_clock(host_index h, duration forward);
     /// What processes that start on this host say about their function table.
     void set_table_digest(host_index h, std::uint64_t digest) { at(h).table_digest = digest; }
-    /// Hands a forged datagram to whoever runs there, as if it came from `from`.
+    /// Hands a datagram that no member sent to whoever runs there, as if it came from `from`.
     void forge(host_index h, host_index from, bytes_view bytes);
+    /// As somebody without a key would: noise, cut-off datagrams, old ones again.
+    void forge(host_index h);
 
     bool step();
     /// Runs what happens within the next `span` and moves the clock to its end.
@@ -202,6 +204,8 @@ private:
     std::vector<unique_function<void()>> m_actions;
     std::vector<std::uint32_t> m_free_actions;
     std::vector<fleet_watch*> m_watches;
+    byte_buffer m_sample;  // one of the datagrams that were sent
+    random_source m_forger;
     std::uint64_t m_expected_digest = 0;
     std::size_t m_expected_count = 0;
     std::size_t m_right = 0;

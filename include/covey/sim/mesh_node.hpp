@@ -93,6 +93,36 @@ public:
         return nullptr;
     }
 
+    /// Something that no member of this cluster has sent: noise, noise behind a proper beginning, of another cluster, too
+    /// long, or a part of `real`, which one did send. Without a key in play (sealing is the driver's), nothing that decodes.
+    static void forge(random_source& random, bytes_view real, byte_buffer& out) {
+        const auto noise = [&](std::size_t most) {
+            for (std::size_t n = static_cast<std::size_t>(random.below(most + 1)); n != 0; --n) {
+                const std::uint64_t byte = random.next();
+                out.append(&byte, 1);
+            }
+        };
+        mesh::message_header front{cluster(), peer_id{random.next() | 1}, 1};
+        const auto kind = static_cast<mesh::control_kind>(random.below(6));
+        switch (random.below(6)) {
+            case 0: return noise(mesh::config{}.packet_bytes_max);
+            case 1:
+                front.cluster.low ^= 1;
+                mesh::write_packet_front(out, front, {kind, 1, front.sender});
+                return noise(200);
+            case 2:
+                mesh::write_packet_front(out, front, {kind, 1, front.sender});
+                out.append("\xff", 1);  // no claim begins so
+                return noise(200);
+            case 3:
+                mesh::write_packet_front(out, front, {kind, 1, front.sender});
+                while (out.size() <= mesh::config{}.packet_bytes_max) out.append("\0\0\0\0", 4);
+                return;
+            case 4: return out.append(real);  // a replay
+            default: return out.append(real.first(static_cast<std::size_t>(random.below(real.size() + 1))));
+        }
+    }
+
 private:
     static cluster_id cluster() { return cluster_id::from_name("fleet"); }
     static mesh::member_info record(const mesh_identity& who) {

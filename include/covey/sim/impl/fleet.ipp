@@ -14,7 +14,8 @@ COVEY_INLINE fleet::fleet(const fleet_options& options)
     : m_options(options),
       m_random(hash_combine(options.seed, 1)),
       m_network(hash_combine(options.seed, 3), options.network),
-      m_trace(options.kept_events) {
+      m_trace(options.kept_events),
+      m_forger(hash_combine(options.seed, 6)) {
     m_traffic.begin(m_now);
 }
 
@@ -363,7 +364,10 @@ COVEY_INLINE void fleet::saw(host_index observer, const sighting& s) {
 }
 
 COVEY_INLINE void fleet::send_datagram(host_index from, const endpoint& to, byte_buffer&& bytes) {
-    ++m_datagrams;
+    if (m_datagrams++ % 64 == 0) {
+        m_sample.clear();
+        m_sample.append(bytes);
+    }
     m_traffic.sent(from, bytes.size() + m_options.datagram_overhead);
     for (fleet_watch* w : m_watches) w->on_datagram_sent(m_now, from, bytes.size());
     const host_index target = host_at(to);
@@ -387,6 +391,12 @@ COVEY_INLINE void fleet::forge(host_index h, host_index from, bytes_view bytes) 
     p.bytes.append(bytes);
     p.from = from;
     schedule(m_now, happening::datagram, h, put(std::move(p)));
+}
+
+COVEY_INLINE void fleet::forge(host_index h) {
+    byte_buffer bytes;
+    mesh_node::forge(m_forger, m_sample, bytes);
+    forge(h, static_cast<host_index>(m_forger.below(host_count())), bytes);
 }
 
 COVEY_INLINE void fleet::fail_stream(host_index sender, host_index to, bool refused, time_point when) {
