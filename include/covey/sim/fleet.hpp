@@ -71,6 +71,7 @@ public:
     fleet& operator=(const fleet&) = delete;
 
     void watch(fleet_watch& w) { m_watches.push_back(&w); }
+    void unwatch(fleet_watch& w) { std::erase(m_watches, &w); }
 
     /// Starts a process on a host, for the first time as a member with a new id. It joins through the seeds.
     /// Without effect where one runs.

@@ -85,6 +85,8 @@ public:
         const mesh::member* m = m_machine.members().find(id);
         return m == nullptr ? std::string_view("unknown") : mesh::to_string(m->state());
     }
+    /// Does this member hold another for flaky?
+    bool holds_flaky(peer_id) const noexcept { return false; }
     /// A bound that the machine has broken, in words, or nullptr.
     const char* broken_bound() const noexcept {
         if (m_machine.live_count() > m_bounds.members_max) return "more members than members_max";
