@@ -28,7 +28,9 @@ COVEY_INLINE fleet::seat& fleet::at(host_index h) {
         s.clock = drifting_clock(m_now);
         if (!m_options.own_clocks) continue;
         random_source own(hash_combine(hash_combine(m_options.seed, 4), index));
-        s.clock.set(m_now, std::chrono::seconds(own.below(100'000)), static_cast<std::int64_t>(own.below(401)) - 200);
+        // One draw a statement: compilers differ in the order in which they evaluate arguments.
+        const std::chrono::seconds offset(own.below(100'000));
+        s.clock.set(m_now, offset, static_cast<std::int64_t>(own.below(401)) - 200);
     }
     return m_seats[h];
 }
