@@ -50,6 +50,7 @@ public:
     random_source random;
     cluster_id cluster = cluster_id::from_name("test");
     double loss = 0;
+    bool stream_pings = true;                           // false: streams carry tables only
     std::set<std::pair<std::size_t, std::size_t>> cut;  // pairs of nodes between which no packet passes; smaller number first
     duration delay_min = 100us, delay_max = 1ms;
     time_point now{1s};
@@ -106,6 +107,8 @@ public:
                 if (!random.chance(loss)) schedule(delay(), i, d->to, datagram, d->bytes);
             } else if (auto* s = std::get_if<mesh::send_stream>(&*o)) {
                 trace = fnv1a(as_text(s->bytes), trace);
+                const auto step = static_cast<mesh::exchange_step>(s->bytes.data()[3]);
+                if (!stream_pings && (step == mesh::exchange_step::ping || step == mesh::exchange_step::pong)) continue;
                 schedule(delay() * 2, i, s->to, stream, s->bytes);
             } else if (auto* e = std::get_if<membership_event>(&*o)) {
                 trace = hash_combine(trace, e->subject.id().value + static_cast<std::uint64_t>(e->kind));
