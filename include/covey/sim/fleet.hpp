@@ -193,6 +193,7 @@ private:
     void release(std::uint32_t index);
 
     fleet_options m_options;
+    mesh_node::common m_common = mesh_node::make_common();
     time_point m_now = time_point{} + std::chrono::seconds(1000);
     random_source m_random;
     network m_network;

@@ -5,6 +5,7 @@
 #include <covey/mesh/machine.hpp>
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <type_traits>
@@ -33,8 +34,12 @@ struct mesh_identity {
 
 class mesh_node {
 public:
-    mesh_node(const mesh::config& how, const mesh_identity& who, std::uint64_t seed)
-        : m_packet_bytes_max(how.packet_bytes_max), m_bounds(how), m_machine(how, record(who), cluster(), seed) {}
+    /// What the members of one fleet share: descriptions, which would otherwise be kept n times n times.
+    using common = std::shared_ptr<mesh::record_pool>;
+    static common make_common() { return std::make_shared<mesh::record_pool>(); }
+
+    mesh_node(const mesh::config& how, const mesh_identity& who, std::uint64_t seed, const common& shared)
+        : m_packet_bytes_max(how.packet_bytes_max), m_bounds(how), m_machine(how, record(who), cluster(), seed, shared) {}
 
     void start(time_point now, std::span<const endpoint> seeds) {
         m_machine.start(now);
@@ -75,7 +80,7 @@ public:
     bool has_left() const noexcept { return m_machine.has_left(); }
     /// Equal at all members whose views are equal: the sum (exclusive or) of all members' own digests.
     std::uint64_t view_digest() const noexcept { return m_machine.view_digest(); }
-    std::uint64_t own_digest() const { return mesh::table::digest_of(mesh::member(m_machine.self())); }
+    std::uint64_t own_digest() const { return mesh::table::digest_of(mesh::member(id(), epoch(), 0, nullptr, mesh::member_state::alive)); }
     std::size_t live_count() const noexcept { return m_machine.live_count(); }
     std::size_t packet_bytes_max() const noexcept { return m_packet_bytes_max; }
     const mesh::statistics& stats() const noexcept { return m_machine.stats(); }
@@ -86,7 +91,10 @@ public:
         return m == nullptr ? std::string_view("unknown") : mesh::to_string(m->state());
     }
     /// Does this member hold another for flaky?
-    bool holds_flaky(peer_id) const noexcept { return false; }
+    bool holds_flaky(peer_id id) const noexcept {
+        const mesh::member* m = m_machine.members().find(id);
+        return m != nullptr && m->is_flaky();
+    }
     /// A bound that the machine has broken, in words, or nullptr.
     const char* broken_bound() const noexcept {
         if (m_machine.live_count() > m_bounds.members_max) return "more members than members_max";
@@ -105,19 +113,22 @@ public:
             }
         };
         mesh::message_header front{cluster(), peer_id{random.next() | 1}, 1};
-        const auto kind = static_cast<mesh::control_kind>(random.below(6));
+        mesh::control what;
+        what.kind = static_cast<mesh::control_kind>(random.below(6));
+        what.sequence = 1;
+        what.target = front.sender;
         switch (random.below(6)) {
             case 0: return noise(mesh::config{}.packet_bytes_max);
             case 1:
                 front.cluster.low ^= 1;
-                mesh::write_packet_front(out, front, {kind, 1, front.sender});
+                mesh::write_packet_front(out, front, what);
                 return noise(200);
             case 2:
-                mesh::write_packet_front(out, front, {kind, 1, front.sender});
+                mesh::write_packet_front(out, front, what);
                 out.append("\xff", 1);  // no claim begins so
                 return noise(200);
             case 3:
-                mesh::write_packet_front(out, front, {kind, 1, front.sender});
+                mesh::write_packet_front(out, front, what);
                 while (out.size() <= mesh::config{}.packet_bytes_max) out.append("\0\0\0\0", 4);
                 return;
             case 4: return out.append(real);  // a replay
@@ -145,6 +156,11 @@ private:
             case from::dead: return sighting::what::dead;
             case from::left: return sighting::what::left;
             case from::rejoined: return sighting::what::rejoined;
+            case from::unreachable:
+            case from::flaky:
+            case from::steady:
+            case from::partition_suspected:
+            case from::healed: break;
         }
         return sighting::what::other;
     }

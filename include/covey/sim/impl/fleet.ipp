@@ -52,7 +52,7 @@ COVEY_INLINE void fleet::start(host_index h, comeback how) {
     who.address = address_of(h);
     who.name = "host" + std::to_string(h);
     who.table_digest = s.table_digest;
-    s.node = std::make_unique<mesh_node>(m_options.how, who, own_seed);
+    s.node = std::make_unique<mesh_node>(m_options.how, who, own_seed, m_common);
     m_trace.add(m_now, h, s.life == 1 ? trace_kind::host_added : trace_kind::host_restarted, s.id.value);
     expect(s, true);
     std::array<endpoint, 16> seeds;

@@ -41,6 +41,7 @@ COVEY_INLINE void invariants::on_datagram_sent(time_point now, host_index by, st
 }
 
 COVEY_INLINE void invariants::on_sighting(time_point now, host_index observer, const sighting& s) {
+    if (s.kind == sighting::what::other) return;
     // Its own rebirth is reported before the call is over, so before on_turn sees it.
     if (const mesh_node* n = m_fleet.node(observer); n != nullptr && n->id() == s.subject) {
         life& highest = m_highest[s.subject];
