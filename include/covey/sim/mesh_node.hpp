@@ -105,19 +105,22 @@ public:
             }
         };
         mesh::message_header front{cluster(), peer_id{random.next() | 1}, 1};
-        const auto kind = static_cast<mesh::control_kind>(random.below(6));
+        mesh::control what;
+        what.kind = static_cast<mesh::control_kind>(random.below(6));
+        what.sequence = 1;
+        what.target = front.sender;
         switch (random.below(6)) {
             case 0: return noise(mesh::config{}.packet_bytes_max);
             case 1:
                 front.cluster.low ^= 1;
-                mesh::write_packet_front(out, front, {kind, 1, front.sender});
+                mesh::write_packet_front(out, front, what);
                 return noise(200);
             case 2:
-                mesh::write_packet_front(out, front, {kind, 1, front.sender});
+                mesh::write_packet_front(out, front, what);
                 out.append("\xff", 1);  // no claim begins so
                 return noise(200);
             case 3:
-                mesh::write_packet_front(out, front, {kind, 1, front.sender});
+                mesh::write_packet_front(out, front, what);
                 while (out.size() <= mesh::config{}.packet_bytes_max) out.append("\0\0\0\0", 4);
                 return;
             case 4: return out.append(real);  // a replay
