@@ -24,6 +24,8 @@ COVEY_INLINE endpoint link_table::core::listen(const endpoint& local) {
     const endpoint bound = listener->local();
     const std::lock_guard lock(m_mutex);
     if (m_closed) throw error(errc::shut_down, "this peer is shutting down and does not listen any more");
+    // A simulated machine calls its own address 127.0.0.1, too; the others need the one that it is bound to.
+    if (m_self.address == local) m_self.address = bound;
     if (m_self.address.port == 0) {
         if (m_self.address.is_unspecified()) m_self.address.address = bound.address;
         m_self.address.port = bound.port;
