@@ -137,13 +137,13 @@ struct flipping_seal final : mesh::datagram_seal {
             out.append(&flipped, 1);
         }
     }
-    bool open(bytes_view sealed, byte_buffer& out) override {
-        if (sealed.empty() || sealed[0] != std::byte{0x5a}) return false;
+    std::optional<net::seal_rejection> open(bytes_view sealed, byte_buffer& out) override {
+        if (sealed.empty() || sealed[0] != std::byte{0x5a}) return net::seal_rejection::unauthentic;
         for (const std::byte b : sealed.subspan(1)) {
             const std::byte flipped = ~b;
             out.append(&flipped, 1);
         }
-        return true;
+        return std::nullopt;
     }
 };
 
@@ -207,7 +207,7 @@ TEST_CASE("drivers over a fake environment") {
     CHECK(a.find(d.self().id())->name() == "peer-3");
     CHECK(b.has_joined());
     CHECK(a.stats().packets_in > 0);
-    CHECK(a.unsealable() == 0);
+    CHECK(a.rejections().sealed() == 0);
 
     // Closed without a word: dead.
     d.close();
@@ -242,7 +242,8 @@ TEST_CASE("peers with different seals do not hear each other") {
     const endpoint seed = a.self().address();
     b.join({&seed, 1});
     c.env.run_for(2s);
-    CHECK(a.unsealable() > 0);
+    CHECK(a.rejections()[net::seal_rejection::unauthentic] > 0);
+    CHECK(a.rejections().sealed() == a.rejections().total());
 }
 
 TEST_CASE("an address in use is refused") {
