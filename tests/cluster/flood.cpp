@@ -25,6 +25,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+namespace covey_test_cluster_flood {  // so that test files can be compiled together
+
 using namespace covey_test;
 using namespace std::chrono_literals;
 
@@ -183,3 +185,5 @@ TEST_CASE("a flood of random datagrams: the peer answers its members meanwhile a
             calls, std::chrono::duration<double, std::milli>(slowest).count(), after_kb, after_kb - before_kb);
     }
 }
+
+}  // namespace covey_test_cluster_flood

@@ -8,6 +8,8 @@
 
 #include <sys/stat.h>
 
+namespace covey_test_cluster_keys {  // so that test files can be compiled together
+
 using namespace covey_test;
 using namespace std::chrono_literals;
 
@@ -118,3 +120,5 @@ TEST_CASE("peerd keys says what is wrong with its arguments") {
     CHECK(list.wait() == 1);
     CHECK(has(list.out(), "without a key"));
 }
+
+}  // namespace covey_test_cluster_keys

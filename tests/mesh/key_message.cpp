@@ -4,6 +4,8 @@
 
 #include <catch2/catch.hpp>
 
+namespace covey_test_mesh_key_message {  // so that test files can be compiled together
+
 using namespace mesh_test;
 using mesh::key_change;
 using mesh::key_reply;
@@ -68,3 +70,5 @@ TEST_CASE("what the membership sends is no message about keys") {
     CHECK_FALSE(mesh::is_key_message(stream));
     CHECK_FALSE(mesh::is_key_message({}));
 }
+
+}  // namespace covey_test_mesh_key_message

@@ -4,6 +4,8 @@
 
 #include <catch2/catch.hpp>
 
+namespace covey_test_mesh_key_ring {  // so that test files can be compiled together
+
 using namespace mesh_test;
 using mesh::key_change;
 using mesh::key_ring;
@@ -87,3 +89,5 @@ TEST_CASE("a change is sent out only when it cannot split the mesh") {
     CHECK_THAT(many, Catch::Contains("11 of 14") && Catch::Contains(", ..."));
     CHECK(many.size() < 400);
 }
+
+}  // namespace covey_test_mesh_key_ring

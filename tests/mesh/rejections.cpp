@@ -2,6 +2,8 @@
 
 #include <catch2/catch.hpp>
 
+namespace covey_test_mesh_rejections {  // so that test files can be compiled together
+
 using namespace covey;
 using mesh::rejection;
 using net::seal_rejection;
@@ -20,3 +22,5 @@ TEST_CASE("rejections are counted by reason and read as a line") {
     CHECK(copy[seal_rejection::replayed] == 2);
     for (std::size_t i = 0; i < counts.protocol.size(); ++i) CHECK(to_string(static_cast<rejection>(i)) != "accepted");
 }
+
+}  // namespace covey_test_mesh_rejections

@@ -5,6 +5,8 @@
 
 #include <set>
 
+namespace covey_test_net_replay_window {  // so that test files can be compiled together
+
 using covey::net::replay_window;
 
 TEST_CASE("the window gives the answers of a set that remembers everything", "[net][seal]") {
@@ -35,3 +37,5 @@ TEST_CASE("the first number begins the window, and what lies shortly before it m
     CHECK(window.is_new(1000 - replay_window::size + 1));
     CHECK_FALSE(window.is_new(1000 - replay_window::size));
 }
+
+}  // namespace covey_test_net_replay_window

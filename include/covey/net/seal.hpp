@@ -56,9 +56,9 @@ public:
     /// random when its process started, any number below 2^63. Throws errc::bad_argument for no or too many keys,
     /// errc::auth_failed when OpenSSL cannot do it.
     sealer(std::span<const cluster_key> keys, const cluster_id& cluster, peer_id self, epoch_t epoch, std::uint64_t first_counter,
-           std::size_t senders_max = 16384);
+           std::size_t senders_max = 32768);
     sealer(const cluster_key& key, const cluster_id& cluster, peer_id self, epoch_t epoch, std::uint64_t first_counter,
-           std::size_t senders_max = 16384)
+           std::size_t senders_max = 32768)
         : sealer(std::span(&key, 1), cluster, self, epoch, first_counter, senders_max) {}
     sealer(const sealer&) = delete;
     sealer& operator=(const sealer&) = delete;
