@@ -74,15 +74,19 @@
 #include <covey/net/link.hpp>
 #include <covey/net/link_config.hpp>
 #include <covey/net/link_table.hpp>
+#include <covey/net/replay_window.hpp>
 #include <covey/net/seal.hpp>
 #include <covey/net/tls.hpp>
 #include <covey/mesh/broadcast.hpp>
 #include <covey/mesh/config.hpp>
 #include <covey/mesh/detail/change_list.hpp>
 #include <covey/mesh/detail/key_seal.hpp>
+#include <covey/mesh/detail/key_service.hpp>
 #include <covey/mesh/detail/row_index.hpp>
 #include <covey/mesh/driver.hpp>
 #include <covey/mesh/exchange.hpp>
+#include <covey/mesh/key_message.hpp>
+#include <covey/mesh/key_ring.hpp>
 #include <covey/mesh/load.hpp>
 #include <covey/mesh/machine.hpp>
 #include <covey/mesh/member.hpp>
@@ -90,6 +94,7 @@
 #include <covey/mesh/message.hpp>
 #include <covey/mesh/prober.hpp>
 #include <covey/mesh/record.hpp>
+#include <covey/mesh/rejections.hpp>
 #include <covey/mesh/scores.hpp>
 #include <covey/mesh/seal.hpp>
 #include <covey/mesh/suspicion.hpp>
@@ -149,6 +154,9 @@
 #include <covey/mesh/impl/broadcast.ipp>
 #include <covey/mesh/impl/driver.ipp>
 #include <covey/mesh/impl/exchange.ipp>
+#include <covey/mesh/impl/key_message.ipp>
+#include <covey/mesh/impl/key_ring.ipp>
+#include <covey/mesh/impl/key_service.ipp>
 #include <covey/mesh/impl/machine.ipp>
 #include <covey/mesh/impl/machine_claims.ipp>
 #include <covey/mesh/impl/machine_exchange.ipp>
@@ -160,6 +168,7 @@
 #include <covey/mesh/impl/message.ipp>
 #include <covey/mesh/impl/prober.ipp>
 #include <covey/mesh/impl/record.ipp>
+#include <covey/mesh/impl/rejections.ipp>
 #include <covey/mesh/impl/scores.ipp>
 #include <covey/mesh/impl/suspicion.ipp>
 #include <covey/mesh/impl/table.ipp>

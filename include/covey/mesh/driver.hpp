@@ -5,6 +5,7 @@
 #include <covey/core/function.hpp>
 #include <covey/mesh/config.hpp>
 #include <covey/mesh/machine.hpp>
+#include <covey/mesh/rejections.hpp>
 #include <covey/mesh/seal.hpp>
 #include <covey/mesh/view.hpp>
 
@@ -64,8 +65,8 @@ public:
     bool has_joined() const;
     bool has_left() const;
     statistics stats() const;
-    /// Datagrams that the seal did not open: wrong key, replayed, or noise.
-    std::uint64_t unsealable() const;
+    /// What arrived and was thrown away, by reason. A reason of the seal that appears is also logged, once a minute at most.
+    rejection_counts rejections() const;
 
     /// Idempotent. After it returns no callback runs and none will; from within a callback, that one is the last.
     /// From elsewhere it waits for a running callback: hold no lock that a callback takes. Says nothing to

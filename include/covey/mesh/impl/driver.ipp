@@ -3,6 +3,7 @@
 #include <covey/core/detail/concat.hpp>
 #include <covey/mesh/driver.hpp>
 
+#include <array>
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
@@ -17,6 +18,7 @@ public:
     core(environment& env, const config& how, member_info self, const cluster_id& cluster, driver_callbacks callbacks,
          std::unique_ptr<datagram_seal> seal, std::shared_ptr<record_pool> records)
         : m_env(env),
+          m_packet_bytes_max(how.packet_bytes_max),
           m_callbacks(std::move(callbacks)),
           m_seal(std::move(seal)),
           m_machine(how, std::move(self), cluster, env.random(), std::move(records)),
@@ -68,7 +70,12 @@ public:
         return m_view;
     }
 
-    std::uint64_t unsealable() const noexcept { return m_unsealable.load(std::memory_order_relaxed); }
+    rejection_counts rejections() const {
+        rejection_counts counts;
+        counts.protocol = ask([](const machine& m) { return m.stats().rejected; });
+        for (std::size_t i = 0; i < m_rejected.size(); ++i) counts.seal[i] = m_rejected[i].count.load(std::memory_order_relaxed);
+        return counts;
+    }
 
     void close() noexcept {
         std::shared_ptr<core> kept;
@@ -111,11 +118,25 @@ private:
     void on_datagram(const endpoint& from, bytes_view bytes) {
         if (m_seal == nullptr) return act([&](machine& m, time_point now) { m.on_datagram(now, from, bytes); });
         byte_buffer plain;
-        if (!m_seal->open(bytes, plain)) {
-            m_unsealable.fetch_add(1, std::memory_order_relaxed);
-            return;
+        std::optional<net::seal_rejection> why;
+        if (bytes.size() > m_packet_bytes_max) {
+            why = net::seal_rejection::oversized;
+        } else {
+            why = m_seal->open(bytes, plain);
         }
+        if (why) return reject(from, *why);
         act([&](machine& m, time_point now) { m.on_datagram(now, from, plain); });
+    }
+
+    /// Counts; and says so now and then, for a peer with a wrong key would otherwise be silence.
+    void reject(const endpoint& from, net::seal_rejection why) {
+        rejected& r = m_rejected[static_cast<std::size_t>(why)];
+        const std::uint64_t count = r.count.fetch_add(1, std::memory_order_relaxed) + 1;
+        const time_point now = m_env.now();
+        if (now < r.next_line) return;
+        r.next_line = after(now, log_interval);
+        m_env.log(log_level::warning, covey::detail::concat({"a datagram from ", to_string(from), " was thrown away: ", to_string(why),
+                                                             " (", count, " so far for this reason)"}));
     }
 
     static void on_timer(timer& t) noexcept {
@@ -189,7 +210,15 @@ private:
         }
     }
 
+    static constexpr duration log_interval = std::chrono::minutes(1);
+    struct rejected {
+        std::atomic<std::uint64_t> count{0};
+        time_point next_line{};  // touched by the socket's serialised callbacks only
+    };
+
     environment& m_env;
+    const std::size_t m_packet_bytes_max;
+    std::array<rejected, static_cast<std::size_t>(net::seal_rejection::count_)> m_rejected;
     mutable std::mutex m_mutex;
     std::condition_variable m_idle;
     driver_callbacks m_callbacks;
@@ -198,7 +227,6 @@ private:
     unique_function<void()> m_on_left;
     machine m_machine;
     mutable std::shared_ptr<const view> m_view;
-    std::atomic<std::uint64_t> m_unsealable{0};
 
     wake m_timer;
     bool m_armed = false;
@@ -274,7 +302,7 @@ COVEY_INLINE statistics driver::stats() const {
     return m_core->ask([](const machine& m) { return m.stats(); });
 }
 
-COVEY_INLINE std::uint64_t driver::unsealable() const { return m_core->unsealable(); }
+COVEY_INLINE rejection_counts driver::rejections() const { return m_core->rejections(); }
 
 COVEY_INLINE void driver::close() noexcept { m_core->close(); }
 

@@ -98,9 +98,9 @@ COVEY_INLINE void machine::on_request(time_point now, const endpoint& from, cons
         c.target = p.request.target;
         return send_packet(from, c, first, budget);
     }
-    // Only members are helped, and only towards members: nobody can aim our packets.
+    // Only members are helped, at the address where they live, and only towards members: nobody can aim our packets.
     const table::row* requester = m_table.find(p.header.sender);
-    if (requester == nullptr || !requester->is_live()) return reject(rejection::unexpected);
+    if (requester == nullptr || !requester->is_live() || requester->address() != from) return reject(rejection::unexpected);
     const table::row* target = m_table.find(p.request.target);
     // A nack must be there before the requester gives up.
     const time_point due = after(now, (m_config.probe_give_up - m_config.probe_timeout) * 4 / 5);
