@@ -94,7 +94,7 @@ public:
         }
         if (m_timers.empty() || m_timers.begin()->first.first > end) return false;
         timer* t = m_timers.begin()->second;
-        m_now = std::max(m_now, m_timers.begin()->first.first);
+        m_now = std::max(m_now, m_timers.begin()->first.first + timers_late_by);
         m_timers.erase(m_timers.begin());
         t->slot.index = 0;
         lock.unlock();
@@ -114,6 +114,7 @@ public:
 
     std::atomic<int> logged{0};
     std::atomic<int> misused{0};  // timers armed twice
+    duration timers_late_by{};    // set while nothing runs
 
 private:
     struct receiver {
@@ -181,6 +182,7 @@ struct cluster {
     std::vector<covey::detail::key_seal*> key_seals;  // of the drivers, with keys
     std::map<endpoint, driver*> by_address;
     std::map<peer_id, std::vector<membership_event>> events;
+    unique_function<mesh::load()> next_load;  // of the driver that is added next
 
     std::unique_ptr<mesh::datagram_seal> make_seal(peer_id id) {
         if (keys.empty()) return std::make_unique<flipping_seal>();
@@ -201,6 +203,7 @@ struct cluster {
             }
             if (extra) extra(e);
         };
+        callbacks.current_load = std::exchange(next_load, nullptr);
         const auto own = std::make_shared<endpoint>();
         callbacks.send_stream = [this, own](const endpoint& to, byte_buffer message) {
             driver* other = nullptr;
@@ -276,6 +279,44 @@ TEST_CASE("drivers over a fake environment") {
     CHECK(c.env.armed() == 0);
     CHECK(c.env.misused == 0);
     CHECK(c.env.logged > 0);
+}
+
+TEST_CASE("who is asked how busy it is says so to the others") {
+    cluster c;
+    std::uint8_t busy = 3;
+    c.next_load = [&busy] { return mesh::load{busy, 1, 0, 0}; };
+    driver& a = c.add(false);
+    driver& b = c.add(false);
+    const endpoint seed = a.self().address();
+    b.join({&seed, 1});
+    c.env.run_for(3s);
+    CHECK(b.find(a.self().id())->load() == mesh::load{3, 1, 0, 0});
+    busy = 12;
+    c.env.run_for(3s);
+    CHECK(b.find(a.self().id())->load() == mesh::load{12, 1, 0, 0});
+}
+
+TEST_CASE("drivers whose timers fire late ask less often, and suspect nobody") {
+    const auto probes = [](duration late_by) {
+        cluster c;
+        for (int i = 0; i < 3; ++i) c.add(false);
+        const endpoint seed = c.drivers[0]->self().address();
+        for (auto& d : c.drivers) d->join({&seed, 1});
+        c.env.run_for(3s);
+        c.env.timers_late_by = late_by;
+        c.env.run_for(20s);
+        std::uint64_t sum = 0;
+        for (auto& d : c.drivers) {
+            CHECK(d->members()->members.size() == 3);
+            CHECK(d->stats().suspicions == 0);
+            sum += d->stats().probes;
+        }
+        return sum;
+    };
+    // A lag of less than half the time of a probe says nothing.
+    const std::uint64_t prompt = probes(0ms);
+    CHECK(probes(5ms) > prompt * 3 / 4);
+    CHECK(probes(80ms) < prompt / 2);
 }
 
 TEST_CASE("peers with different seals do not hear each other") {

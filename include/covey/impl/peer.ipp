@@ -104,6 +104,7 @@ struct peer::state final : net::link_events {
             mesh::driver_callbacks callbacks;
             callbacks.on_event = [this](const membership_event& event) { on_membership(event); };
             callbacks.send_stream = [this](const endpoint& to, byte_buffer message) { send_mesh_message(to, std::move(message)); };
+            callbacks.current_load = [this] { return current_load(); };
             mesh::config numbers = config.membership     ? *config.membership
                                    : bound.is_loopback() ? mesh::profile::local()
                                                          : mesh::profile::lan();
@@ -185,6 +186,17 @@ struct peer::state final : net::link_events {
         }
         env.log(log_level::info, detail::concat({"member ", to_string(m.id()), " (", m.name(), ") ", to_string(event.kind)}));
         changes.changed();
+    }
+
+    /// By the calls served for others: those that the workers can run at once, and those beyond, of as many as one peer may send.
+    mesh::load current_load() const noexcept {
+        if (!ready.load(std::memory_order_acquire)) return {};
+        const auto serving = static_cast<double>(calls->serving());
+        const double threads = std::max(env.concurrency(), 1u);
+        mesh::load now;
+        now.cores = mesh::load::level(serving / threads);
+        now.queue = mesh::load::level((serving - threads) / std::max(config.call_credit, 1u));
+        return now;
     }
 
     void send_mesh_message(const endpoint& to, byte_buffer message) {

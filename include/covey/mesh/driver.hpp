@@ -24,6 +24,9 @@ struct driver_callbacks {
     /// Deliver this message to the peer that listens at `to`, over a link, and at the other end hand it to its
     /// `on_stream_message`. Report failure by `on_stream_failed`.
     unique_function<void(const endpoint& to, byte_buffer message)> send_stream;
+    /// How busy this peer is, or empty: then `set_load` says so. Asked whenever the timer fires, each probe interval at least, with the
+    /// driver's lock held: it only looks, and neither waits nor calls the driver.
+    unique_function<load()> current_load{};
 };
 
 /// Owns the datagram socket and one timer, and runs a `machine` on what they bring. Thread-safe. The environment must
@@ -51,7 +54,7 @@ public:
     void on_stream_message(const endpoint& from, bytes_view message);
     void on_stream_failed(const endpoint& to);
     void report_connection_refused(peer_id id);
-    /// See the functions of the same names of machine.
+    /// See the functions of the same names of machine. Of its own lag, how late its timer fires, the driver knows.
     void describe(description what);
     void set_load(const load& now);
     void on_lag(duration lag);

@@ -3,6 +3,7 @@
 #include <covey/core/detail/concat.hpp>
 #include <covey/mesh/driver.hpp>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <condition_variable>
@@ -146,7 +147,11 @@ private:
         kept = std::move(self.m_kept_by_timer);
         self.m_armed = false;
         if (self.m_closed) return;
-        self.m_machine.on_time(self.m_env.now());
+        const time_point now = self.m_env.now();
+        // What keeps the timer waiting (busy workers, a busy machine) keeps the answers to our pings waiting as well.
+        if (now > self.m_due) self.m_machine.on_lag(now, now - self.m_due);
+        if (self.m_callbacks.current_load) self.m_machine.set_load(self.m_callbacks.current_load());
+        self.m_machine.on_time(now);
         self.arm();
         self.deliver(lock);
     }
@@ -162,6 +167,7 @@ private:
         }
         m_armed = true;
         m_armed_for = wanted;
+        m_due = std::max(wanted, m_env.now());  // what is wanted may be overdue: that is no lag
         m_kept_by_timer = shared_from_this();
         m_env.arm(m_timer, wanted);
     }
@@ -231,6 +237,7 @@ private:
     wake m_timer;
     bool m_armed = false;
     time_point m_armed_for = never;
+    time_point m_due = never;
     std::shared_ptr<core> m_kept_by_timer;
 
     bool m_closed = false;
