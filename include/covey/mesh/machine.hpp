@@ -160,7 +160,6 @@ private:
     void open_exchange(time_point now, const endpoint& to);
     void on_open(time_point now, const endpoint& from, const exchange& m);
     void on_reply(time_point now, const endpoint& from, const exchange& m);
-    endpoint answer_address(peer_id sender, const endpoint& from) const;
     void on_stream_ping(const endpoint& from, const exchange& m);
     void on_stream_pong(const exchange& m);
     void learn(time_point now, const exchange& m, bool pass_on);

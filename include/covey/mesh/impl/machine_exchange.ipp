@@ -100,15 +100,9 @@ COVEY_INLINE void machine::on_stream_message(time_point now, const endpoint& fro
         case exchange_step::open: return on_open(now, from, m);
         case exchange_step::reply: return on_reply(now, from, m);
         case exchange_step::close: return learn(now, m, m.claims.size() <= crowd);
-        case exchange_step::ping: return on_stream_ping(answer_address(sender, from), m);
+        case exchange_step::ping: return on_stream_ping(from, m);
         case exchange_step::pong: return on_stream_pong(m);
     }
-}
-
-/// Where a member says that it listens; `from` for others, such as observers.
-COVEY_INLINE endpoint machine::answer_address(peer_id sender, const endpoint& from) const {
-    const table::row* r = m_table.find(sender);
-    return r != nullptr && r->is_live() ? r->address() : from;
 }
 
 COVEY_INLINE void machine::learn(time_point now, const exchange& m, bool pass_on) {
@@ -180,7 +174,7 @@ COVEY_INLINE void machine::on_open(time_point now, const endpoint& from, const e
     // What we hold against the sender, it must hear from somebody.
     const table::row* sender = m_table.find(m.header.sender);
     if (sender != nullptr && sender->state() != member_state::alive && !is_observer()) reply.claims.push_back(claim_about(*sender));
-    send_exchange(answer_address(m.header.sender, from), reply);
+    send_exchange(from, reply);
 }
 
 COVEY_INLINE void machine::on_reply(time_point now, const endpoint& from, const exchange& m) {
@@ -225,7 +219,7 @@ COVEY_INLINE void machine::on_reply(time_point now, const endpoint& from, const 
             close.claims.push_back(c);
             left -= std::min(left, c.encoded.size() + 20);
         }
-        if (close.claims.size() > 1) send_exchange(answer_address(m.header.sender, from), close);
+        if (close.claims.size() > 1) send_exchange(from, close);
     }
     if (!m_join_answered && !m_seeds.empty()) {
         m_join_answered = true;
