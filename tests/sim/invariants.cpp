@@ -41,6 +41,19 @@ TEST_CASE("an epoch that ended must not be seen again, nor end twice", "[sim]") 
     }
 }
 
+TEST_CASE("who was declared dead itself forgets whom it held dead, not who left", "[sim]") {
+    for (const what end : {what::dead, what::left}) {
+        setting s;
+        s.sees(0, end, 1, 1);
+        s.sees(2, end, 1, 1);
+        s.checks.on_sighting(s.f.now(), 0, {what::rejoined, s.f.node(0)->id(), 1, 0});
+        s.sees(0, what::joined, 1, 1);
+        CHECK(s.checks.failure().empty() == (end == what::dead));
+        s.sees(2, what::joined, 1, 1);  // of another observer the rebirth says nothing
+        CHECK(s.says("which it has seen end"));
+    }
+}
+
 TEST_CASE("only the subject raises its epoch and its incarnation", "[sim]") {
     setting s;
     s.sees(0, what::rejoined, 1, 2);

@@ -12,7 +12,8 @@
 namespace covey::sim {
 
 /// Watches a fleet and keeps the first thing that must not be:
-/// - a member sees somebody in an epoch that it has seen end, or sees an epoch end twice;
+/// - a member sees somebody in an epoch that it has seen end, or sees an epoch end twice, unless it was itself declared dead
+///   meanwhile: with its next life it forgets whom it held dead, not who left;
 /// - somebody is seen with an epoch or an incarnation that it never had: only the subject raises them;
 /// - the epoch of a process goes down, or its incarnation within one epoch;
 /// - a datagram longer than config::packet_bytes_max;
@@ -43,7 +44,14 @@ private:
         std::uint32_t starts = 0;
     };
 
+    struct ending {
+        epoch_t epoch = 0;
+        bool has_left = false;
+    };
+
     void fail(time_point now, host_index h, const std::string& what);
+    void forget_dead(std::uint64_t process);
+    std::uint64_t process_of(host_index h) { return (std::uint64_t{h} << 32) | at(h).starts; }
     place& at(host_index h) {
         if (h >= m_places.size()) m_places.resize(h + std::size_t{1});
         return m_places[h];
@@ -51,8 +59,8 @@ private:
 
     const fleet& m_fleet;
     std::vector<place> m_places;
-    std::map<peer_id, life> m_highest;                             // that the subject itself has reached
-    std::map<std::pair<std::uint64_t, peer_id>, epoch_t> m_ended;  // by observer's process and subject
+    std::map<peer_id, life> m_highest;                            // that the subject itself has reached
+    std::map<std::pair<std::uint64_t, peer_id>, ending> m_ended;  // by observer's process and subject
     std::string m_failure;
 };
 
