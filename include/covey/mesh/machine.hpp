@@ -244,6 +244,7 @@ private:
     time_point m_split_since{};   // who died before counts as gone
     peer_id m_probe_again;        // the last probe concluded nothing
     unsigned m_inconclusive = 0;  // probes in a row
+    peer_id m_answering;          // whose answer to our ping is being read
     time_point m_lag_noted{};
     time_point m_leave_by = never;
     time_point m_next_probe = never;

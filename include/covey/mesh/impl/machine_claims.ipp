@@ -192,8 +192,14 @@ COVEY_INLINE void machine::tell_dead(peer_id id) {
 COVEY_INLINE void machine::apply_about_self(time_point now, const claim& news, peer_id told_by) {
     if (m_leaving || is_observer() || news.epoch < m_self.epoch) return;
     const bool is_over = news.state == member_state::dead || news.state == member_state::left;
-    // Who hears nobody buries everybody; we have spoken since, and the others heard it.
-    if (is_over && news.epoch == m_self.epoch && news.incarnation < m_self.incarnation && !is_believed(now, news.accuser)) return;
+    // Who hears nobody buries everybody; we have spoken since, and the others heard it. But who says so in answer to a question of ours
+    // hears us, and will not have us back in this life: so whoever is not believed is asked.
+    if (is_over && news.epoch == m_self.epoch && news.incarnation < m_self.incarnation && told_by != m_answering &&
+        !is_believed(now, news.accuser)) {
+        const table::row* teller = m_table.find(told_by);
+        if (teller != nullptr && teller->is_live() && !m_prober.asks(told_by)) send_ping(now, open_ping::purpose::check, *teller);
+        return;
+    }
     if (is_over || news.epoch > m_self.epoch) return begin_new_epoch(now, news.epoch, told_by);
     if (news.state == member_state::suspect) {
         if (news.incarnation < m_self.incarnation) return;

@@ -117,7 +117,6 @@ COVEY_INLINE void machine::learn(time_point now, const exchange& m, bool pass_on
 
 COVEY_INLINE void machine::on_open(time_point now, const endpoint& from, const exchange& m) {
     exchange reply;
-    reply.header = header();
     reply.step = exchange_step::reply;
     reply.nonce = m.nonce;
     reply.lineage = m_lineage;
@@ -125,6 +124,7 @@ COVEY_INLINE void machine::on_open(time_point now, const endpoint& from, const e
     reply.bucket_bits = m.bucket_bits;
     m_step_members = live_count();
     learn(now, m, true);
+    reply.header = header();  // it may have said that this life is over
     const member self = self_member();
     reply.claims.push_back(claim_about(self));
     const std::vector<std::uint32_t> ours = bucket_hashes(m.bucket_bits);

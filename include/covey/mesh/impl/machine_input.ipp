@@ -17,11 +17,14 @@ COVEY_INLINE void machine::on_datagram(time_point now, const endpoint& from, byt
     const peer_id sender = p.header.sender;
     if (sender == m_self.id) return reject(rejection::own_echo);
 
+    const open_ping* asked = p.request.kind == control_kind::ack ? m_prober.find(p.request.sequence) : nullptr;
+    m_answering = asked != nullptr && asked->target == sender ? sender : peer_id{};
     bool is_about_us = false;
     for (const claim& c : p.claims) {
         is_about_us = is_about_us || (c.id == m_self.id && c.state != member_state::alive);
         apply(now, c, source::gossip, sender, true);
     }
+    m_answering = {};
     // An answer begins with what its receiver needs most: our word against its doubts, and the news of its own death.
     std::vector<claim> first;
     if (is_about_us && !is_observer()) first.push_back(claim_about(self_member()));
