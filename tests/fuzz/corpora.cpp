@@ -4,10 +4,10 @@
 
 #include <fuzz/targets/compound.hpp>
 #include <fuzz/targets/decrypt.hpp>
+#include <fuzz/targets/exchange.hpp>
 #include <fuzz/targets/hello.hpp>
 #include <fuzz/targets/machine.hpp>
 #include <fuzz/targets/packet.hpp>
-#include <fuzz/targets/sync.hpp>
 
 #include <catch2/catch.hpp>
 
@@ -63,6 +63,6 @@ void run(const char* name, void (*target)(bytes_view), int mutants) {
 TEST_CASE("packets", "[fuzz]") { run("packet", packet, 200); }
 TEST_CASE("compound packets", "[fuzz]") { run("compound", compound, 200); }
 TEST_CASE("sealed datagrams", "[fuzz]") { run("decrypt", decrypt, 20); }
-TEST_CASE("tables", "[fuzz]") { run("sync", sync, 200); }
+TEST_CASE("tables compared", "[fuzz]") { run("exchange", exchange, 200); }
 TEST_CASE("handshakes", "[fuzz]") { run("hello", hello, 200); }
 TEST_CASE("the membership machine", "[fuzz]") { run("machine", machine, 20); }

@@ -1,3 +1,4 @@
+#include <covey/mesh/exchange.hpp>
 #include <covey/mesh/key_message.hpp>
 
 #include "harness.hpp"
@@ -63,11 +64,14 @@ TEST_CASE("what the membership sends is no message about keys") {
     byte_buffer packet;
     mesh::write_packet_front(packet, {cluster_id::from_name("x"), peer_id{1}, 1}, {});
     CHECK_FALSE(mesh::is_key_message(packet));
-    mesh::push_pull table;
-    table.self = member(info_of(1, 7000));
-    byte_buffer stream;
-    encode(stream, table);
-    CHECK_FALSE(mesh::is_key_message(stream));
+    for (const mesh::exchange_step step : {mesh::exchange_step::open, mesh::exchange_step::reply, mesh::exchange_step::close,
+                                           mesh::exchange_step::ping, mesh::exchange_step::pong}) {
+        mesh::exchange table;
+        table.step = step;
+        byte_buffer stream;
+        encode(stream, table);
+        CHECK_FALSE(mesh::is_key_message(stream));
+    }
     CHECK_FALSE(mesh::is_key_message({}));
 }
 
