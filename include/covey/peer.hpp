@@ -5,7 +5,9 @@
 #include <covey/call/remote.hpp>
 #include <covey/core/environment.hpp>
 #include <covey/mesh/config.hpp>
+#include <covey/mesh/key_ring.hpp>
 #include <covey/mesh/member.hpp>
+#include <covey/mesh/rejections.hpp>
 #include <covey/net/link_config.hpp>
 #include <covey/task/sync_wait.hpp>
 #include <covey/task/task.hpp>
@@ -25,7 +27,8 @@ struct peer_config {
     std::string bind = "127.0.0.1:0";
     /// "host:port" of members to ask for the others; one that answers is enough. They may come up later.
     std::vector<std::string> join{};
-    /// The cluster key, made by `peerd keygen`; empty: no encryption.
+    /// The cluster key, made by `peerd keygen`, or several while keys are exchanged: one a line, the one to use first; empty: no
+    /// encryption.
     std::string key_file{};
     /// Peers of other clusters are refused.
     std::string cluster = "covey";
@@ -103,6 +106,13 @@ public:
     }
     /// What coroutines of this peer run under. Its stop token fires at request_stop and when the peer closes.
     const task_context& root_context() const noexcept;
+    /// Datagrams and messages of the membership that were thrown away, by reason.
+    mesh::rejection_counts rejections() const;
+    /// Changes the keys of the whole mesh, or only lists them, and gives what each member answered, also those that failed. All may
+    /// be repeated. Throws errc::bad_argument, with nothing sent, for the use of a key that a member lacks and the removal of one
+    /// that a member uses, or when a member does not answer (see mesh::objection). New members come with what their key files say.
+    task<std::vector<mesh::member_keys>> change_keys(mesh::key_change change);
+
     /// Asks everything that was started here to stop; calls served for others are asked when the peer closes.
     void request_stop() noexcept;
 

@@ -1,5 +1,7 @@
 #include <covey/mesh/driver.hpp>
 
+#include <covey/mesh/detail/key_seal.hpp>
+
 #include "harness.hpp"
 
 #include <catch2/catch.hpp>
@@ -54,7 +56,27 @@ public:
     std::unique_ptr<stream_listener> listen(const endpoint&, accept_callback) override { return nullptr; }
     void connect(const endpoint&, duration, connect_callback) override {}
     std::vector<endpoint> resolve(std::string_view) override { return {}; }
-    void log(log_level, std::string_view) noexcept override { ++logged; }
+    void log(log_level, std::string_view line) noexcept override {
+        ++logged;
+        const std::lock_guard lock(m_mutex);
+        m_lines.emplace_back(line);
+    }
+    /// Lines of the log that have this in them.
+    std::size_t lines(std::string_view part) const {
+        const std::lock_guard lock(m_mutex);
+        return static_cast<std::size_t>(
+            std::count_if(m_lines.begin(), m_lines.end(), [part](const std::string& l) { return l.find(part) != std::string::npos; }));
+    }
+    /// A datagram from a stranger.
+    void inject(const endpoint& to, bytes_view bytes) {
+        const std::lock_guard lock(m_mutex);
+        m_packets.push_back({endpoint::v4(10, 9, 8, 7, 6), to, {bytes.begin(), bytes.end()}});
+    }
+    /// Of all that was sent.
+    std::uint64_t trace() const {
+        const std::lock_guard lock(m_mutex);
+        return m_trace;
+    }
 
     /// Lets the next thing happen; false: nothing is left before `end`.
     bool step(time_point end) {
@@ -72,7 +94,7 @@ public:
         }
         if (m_timers.empty() || m_timers.begin()->first.first > end) return false;
         timer* t = m_timers.begin()->second;
-        m_now = std::max(m_now, m_timers.begin()->first.first);
+        m_now = std::max(m_now, m_timers.begin()->first.first + timers_late_by);
         m_timers.erase(m_timers.begin());
         t->slot.index = 0;
         lock.unlock();
@@ -92,6 +114,7 @@ public:
 
     std::atomic<int> logged{0};
     std::atomic<int> misused{0};  // timers armed twice
+    duration timers_late_by{};    // set while nothing runs
 
 private:
     struct receiver {
@@ -111,6 +134,7 @@ private:
         endpoint local() const override { return at; }
         void send(const endpoint& to, bytes_view bytes) noexcept override {
             const std::lock_guard lock(env.m_mutex);
+            env.m_trace = fnv1a(as_text(bytes), env.m_trace);
             env.m_packets.push_back({at, to, {bytes.begin(), bytes.end()}});
         }
         fake_environment& env;
@@ -125,6 +149,8 @@ private:
     std::map<std::pair<time_point, std::uint64_t>, timer*> m_timers;
     std::map<endpoint, std::shared_ptr<receiver>> m_sockets;
     std::deque<packet> m_packets;
+    std::vector<std::string> m_lines;
+    std::uint64_t m_trace = 0;
 };
 
 /// Flips every bit: enough to see that both directions pass through it.
@@ -137,13 +163,13 @@ struct flipping_seal final : mesh::datagram_seal {
             out.append(&flipped, 1);
         }
     }
-    bool open(bytes_view sealed, byte_buffer& out) override {
-        if (sealed.empty() || sealed[0] != std::byte{0x5a}) return false;
+    std::optional<net::seal_rejection> open(bytes_view sealed, byte_buffer& out) override {
+        if (sealed.empty() || sealed[0] != std::byte{0x5a}) return net::seal_rejection::unauthentic;
         for (const std::byte b : sealed.subspan(1)) {
             const std::byte flipped = ~b;
             out.append(&flipped, 1);
         }
-        return true;
+        return std::nullopt;
     }
 };
 
@@ -152,8 +178,18 @@ struct cluster {
     fake_environment env;
     std::mutex mutex;
     std::vector<std::unique_ptr<driver>> drivers;
+    std::vector<net::cluster_key> keys;               // none: sealed means flipped
+    std::vector<covey::detail::key_seal*> key_seals;  // of the drivers, with keys
     std::map<endpoint, driver*> by_address;
     std::map<peer_id, std::vector<membership_event>> events;
+    unique_function<mesh::load()> next_load;  // of the driver that is added next
+
+    std::unique_ptr<mesh::datagram_seal> make_seal(peer_id id) {
+        if (keys.empty()) return std::make_unique<flipping_seal>();
+        auto made = std::make_unique<covey::detail::key_seal>(keys, cluster_id::from_name("d"), id, 1, env.random() >> 2);
+        key_seals.push_back(made.get());
+        return made;
+    }
 
     driver& add(bool sealed, unique_function<void(const membership_event&)> extra = {}) {
         const peer_id id{drivers.size() + 1};
@@ -167,6 +203,7 @@ struct cluster {
             }
             if (extra) extra(e);
         };
+        callbacks.current_load = std::exchange(next_load, nullptr);
         const auto own = std::make_shared<endpoint>();
         callbacks.send_stream = [this, own](const endpoint& to, byte_buffer message) {
             driver* other = nullptr;
@@ -179,7 +216,7 @@ struct cluster {
             other != nullptr ? other->on_stream_message(*own, message) : self_driver->on_stream_failed(to);
         };
         auto d = std::make_unique<driver>(env, mesh::profile::local(), self, cluster_id::from_name("d"), std::move(callbacks),
-                                          sealed ? std::make_unique<flipping_seal>() : nullptr);
+                                          sealed ? make_seal(id) : nullptr);
         *own = d->open(endpoint::v4(127, 0, 0, 1, 0));
         by_address[*own] = d.get();
         d->start();
@@ -207,7 +244,16 @@ TEST_CASE("drivers over a fake environment") {
     CHECK(a.find(d.self().id())->name() == "peer-3");
     CHECK(b.has_joined());
     CHECK(a.stats().packets_in > 0);
-    CHECK(a.unsealable() == 0);
+    CHECK(a.rejections().sealed() == 0);
+
+    mesh::description changed = b.self().what();
+    changed.labels = {{"zone", "b"}};
+    b.describe(changed);
+    b.set_load({9, 0, 0, 0});
+    b.on_lag(1s);
+    c.env.run_for(3s);
+    CHECK(a.find(b.self().id())->labels() == changed.labels);
+    CHECK(a.find(b.self().id())->load().cores == 9);
 
     // Closed without a word: dead.
     d.close();
@@ -235,6 +281,44 @@ TEST_CASE("drivers over a fake environment") {
     CHECK(c.env.logged > 0);
 }
 
+TEST_CASE("who is asked how busy it is says so to the others") {
+    cluster c;
+    std::uint8_t busy = 3;
+    c.next_load = [&busy] { return mesh::load{busy, 1, 0, 0}; };
+    driver& a = c.add(false);
+    driver& b = c.add(false);
+    const endpoint seed = a.self().address();
+    b.join({&seed, 1});
+    c.env.run_for(3s);
+    CHECK(b.find(a.self().id())->load() == mesh::load{3, 1, 0, 0});
+    busy = 12;
+    c.env.run_for(3s);
+    CHECK(b.find(a.self().id())->load() == mesh::load{12, 1, 0, 0});
+}
+
+TEST_CASE("drivers whose timers fire late ask less often, and suspect nobody") {
+    const auto probes = [](duration late_by) {
+        cluster c;
+        for (int i = 0; i < 3; ++i) c.add(false);
+        const endpoint seed = c.drivers[0]->self().address();
+        for (auto& d : c.drivers) d->join({&seed, 1});
+        c.env.run_for(3s);
+        c.env.timers_late_by = late_by;
+        c.env.run_for(20s);
+        std::uint64_t sum = 0;
+        for (auto& d : c.drivers) {
+            CHECK(d->members()->members.size() == 3);
+            CHECK(d->stats().suspicions == 0);
+            sum += d->stats().probes;
+        }
+        return sum;
+    };
+    // A lag of less than half the time of a probe says nothing.
+    const std::uint64_t prompt = probes(0ms);
+    CHECK(probes(5ms) > prompt * 3 / 4);
+    CHECK(probes(80ms) < prompt / 2);
+}
+
 TEST_CASE("peers with different seals do not hear each other") {
     cluster c;
     driver& a = c.add(true);
@@ -242,7 +326,82 @@ TEST_CASE("peers with different seals do not hear each other") {
     const endpoint seed = a.self().address();
     b.join({&seed, 1});
     c.env.run_for(2s);
-    CHECK(a.unsealable() > 0);
+    CHECK(a.rejections()[net::seal_rejection::unauthentic] > 0);
+    CHECK(a.rejections().sealed() == a.rejections().total());
+}
+
+TEST_CASE("what the seal refuses is counted by reason, and said once a minute") {
+    cluster c;
+    driver& a = c.add(true);
+    const endpoint at = a.self().address();
+    const std::vector<std::byte> noise(100), whale(1401);
+    for (int i = 0; i < 1000; ++i) c.env.inject(at, noise);
+    for (int i = 0; i < 10; ++i) c.env.inject(at, whale);
+    c.env.run_for(1s);
+    mesh::rejection_counts counts = a.rejections();
+    CHECK(counts[net::seal_rejection::unauthentic] == 1000);
+    CHECK(counts[net::seal_rejection::oversized] == 10);
+    CHECK(counts.total() == 1010);
+    CHECK(c.env.lines("10.9.8.7:6 was thrown away") == 2);
+    CHECK(c.env.lines("not authentic") == 1);
+    c.env.run_for(61s);
+    for (int i = 0; i < 1000; ++i) c.env.inject(at, noise);
+    c.env.run_for(1s);
+    CHECK(a.rejections()[net::seal_rejection::unauthentic] == 2000);
+    CHECK(c.env.lines("not authentic") == 2);
+    CHECK(c.env.lines("1001 so far") == 1);
+
+    // What is opened may still be refused: those counts stand beside.
+    std::vector<std::byte> opened(50, ~std::byte{});
+    opened[0] = std::byte{0x5a};
+    c.env.inject(at, opened);
+    c.env.run_for(1s);
+    counts = a.rejections();
+    CHECK(counts[mesh::rejection::wrong_version] == 1);
+    CHECK(counts.sealed() == 2010);
+    CHECK(counts.total() == 2011);
+    CHECK(a.self().epoch() == 1);
+    CHECK(a.members()->members.size() == 1);
+}
+
+TEST_CASE("a key is exchanged while the drivers run; nothing is refused, nobody suspected, and all of it repeats") {
+    const net::cluster_key old_key = net::cluster_key::parse(std::string(64, 'a'));
+    const net::cluster_key new_key = net::cluster_key::parse(std::string(64, 'b'));
+    const auto run = [&] {
+        cluster c;
+        c.keys = {old_key};
+        for (int i = 0; i < 4; ++i) c.add(true);
+        const endpoint seed = c.drivers[0]->self().address();
+        for (auto& d : c.drivers) d->join({&seed, 1});
+        c.env.run_for(3s);
+        for (const std::vector<net::cluster_key>& ring :
+             {std::vector{old_key, new_key}, std::vector{new_key, old_key}, std::vector{new_key}}) {
+            // One after another: some are always a step behind.
+            for (covey::detail::key_seal* s : c.key_seals) {
+                s->set_keys(ring);
+                c.env.run_for(700ms);
+            }
+        }
+        c.env.run_for(5s);
+        for (auto& d : c.drivers) {
+            CHECK(d->members()->members.size() == 4);
+            CHECK(d->rejections().total() == 0);
+            CHECK(d->stats().suspicions == 0);
+        }
+        // One that missed it all speaks, and is not heard.
+        c.keys = {old_key};
+        driver& late = c.add(true);
+        late.join({&seed, 1});
+        c.env.run_for(3s);
+        std::uint64_t unknown = 0;
+        for (auto& d : c.drivers) unknown += d->rejections()[net::seal_rejection::unknown_key];
+        CHECK(unknown > 0);
+        CHECK(c.env.lines("sealed under a key that this peer does not have") > 0);
+        const std::uint64_t trace = c.env.trace();
+        for (auto& d : c.drivers) d->close();
+        return trace;
+    };
+    CHECK(run() == run());
 }
 
 TEST_CASE("an address in use is refused") {

@@ -3,6 +3,8 @@
 
 #include <covey/mesh/machine.hpp>
 
+#include <covey/mesh/seal.hpp>
+
 #include <algorithm>
 #include <map>
 #include <memory>
@@ -50,7 +52,11 @@ public:
     random_source random;
     cluster_id cluster = cluster_id::from_name("test");
     double loss = 0;
-    std::set<std::pair<std::size_t, std::size_t>> cut;  // pairs of nodes between which no packet passes; smaller number first
+    std::set<std::pair<std::size_t, std::size_t>> no_datagrams;  // the same for streams excepted
+    std::set<std::size_t> deaf, mute;                            // nodes that nothing reaches, or from which nothing comes
+    void (*describe)(member_info&) = nullptr;                    // of those added from now on
+    bool stream_pings = true;                                    // false: streams carry tables only
+    std::set<std::pair<std::size_t, std::size_t>> cut;           // pairs of nodes between which no packet passes; smaller number first
     duration delay_min = 100us, delay_max = 1ms;
     time_point now{1s};
     std::uint64_t trace = 0;
@@ -61,7 +67,9 @@ public:
         std::vector<endpoint> at;
         for (const std::size_t s : seeds) at.push_back(nodes[s]->m->self().address);
         auto n = std::make_unique<node>();
-        n->m = std::make_unique<machine>(how, info_of(id, port, role), cluster, random.next());
+        member_info info = info_of(id, port, role);
+        if (describe != nullptr) describe(info);
+        n->m = std::make_unique<machine>(how, info, cluster, random.next());
         nodes.push_back(std::move(n));
         const std::size_t i = nodes.size() - 1;
         nodes[i]->m->start(now);
@@ -106,6 +114,8 @@ public:
                 if (!random.chance(loss)) schedule(delay(), i, d->to, datagram, d->bytes);
             } else if (auto* s = std::get_if<mesh::send_stream>(&*o)) {
                 trace = fnv1a(as_text(s->bytes), trace);
+                const auto step = static_cast<mesh::exchange_step>(s->bytes.data()[3]);
+                if (!stream_pings && (step == mesh::exchange_step::ping || step == mesh::exchange_step::pong)) continue;
                 schedule(delay() * 2, i, s->to, stream, s->bytes);
             } else if (auto* e = std::get_if<membership_event>(&*o)) {
                 trace = hash_combine(trace, e->subject.id().value + static_cast<std::uint64_t>(e->kind));
@@ -212,7 +222,8 @@ private:
         for (std::size_t i = 0; i < nodes.size(); ++i) {
             node& n = *nodes[i];
             if (!n.running || n.m->has_left() || n.m->self().address != x.to || n.side != sender.side) continue;
-            if (cut.contains(std::minmax(i, x.node))) return;
+            if (x.kind == datagram && no_datagrams.contains(std::minmax(i, x.node))) return;
+            if (cut.contains(std::minmax(i, x.node)) || deaf.contains(i) || mute.contains(x.node)) return;
             if (!n.paused) return receive(i, x.kind, sender.m->self().address, x.bytes);
             // The socket of a stopped process holds some datagrams; its streams hold everything.
             if (x.kind == datagram && ++n.held > 200) return;

@@ -54,6 +54,8 @@ TEST_CASE("churn with loss converges, whatever the seed") {
             // A life that ended stays ended: after dead or left, only a higher epoch.
             std::map<peer_id, epoch_t> over;
             for (const auto& e : n->events) {
+                // In a life of one's own: who was away itself begins anew.
+                if (e.kind == what::rejoined && e.subject.id() == n->m->self().id) over.clear();
                 const bool ends = e.kind == what::dead || e.kind == what::left;
                 if (!ends && over.contains(e.subject.id())) CHECK(e.subject.epoch() > over[e.subject.id()]);
                 if (ends) over[e.subject.id()] = e.subject.epoch();
@@ -109,6 +111,6 @@ TEST_CASE("hostile packets do nothing worse than be counted") {
     }
     CHECK(m.stats().rejections(mesh::rejection::malformed) > 10000);
     CHECK(m.stats().rejections(mesh::rejection::wrong_version) > 10000);
-    CHECK(m.members().entries().size() < 20000);
+    CHECK(m.members().rows().size() < 20000);
     CHECK(answered_bytes < 3 * asked_bytes);
 }

@@ -21,6 +21,8 @@ byte_buffer packet_of(control_kind kind, const std::vector<claim>& claims) {
     c.target = {5};
     c.view_digest = 123456789;
     c.view_members = 50;
+    c.load_version = 3;
+    c.load = {9, 8, 7, 6};
     byte_buffer bytes;
     mesh::write_packet_front(bytes, {ours, {9}, 3}, c);
     byte_writer w(bytes);
@@ -28,11 +30,14 @@ byte_buffer packet_of(control_kind kind, const std::vector<claim>& claims) {
     return bytes;
 }
 
+member some_member(member_state state) { return member(info_of(100 + static_cast<std::uint64_t>(state), 7001), state); }
+
+/// One of each state. What they point to lives as long as the test.
 std::vector<claim> some_claims() {
+    static const std::vector<member> members{some_member(member_state::alive), some_member(member_state::suspect),
+                                             some_member(member_state::dead), some_member(member_state::left)};
     std::vector<claim> claims;
-    for (const auto state : {member_state::alive, member_state::suspect, member_state::dead, member_state::left}) {
-        claims.push_back({member(info_of(100 + static_cast<std::uint64_t>(state), 7001), state), {8}});
-    }
+    for (const member& m : members) claims.push_back(claim::about(m, {8}));
     return claims;
 }
 
@@ -41,7 +46,9 @@ std::vector<claim> some_claims() {
 TEST_CASE("packets survive the wire") {
     for (int k = 0; k <= 5; ++k) {
         const auto kind = static_cast<control_kind>(k);
-        const byte_buffer bytes = packet_of(kind, some_claims());
+        byte_buffer bytes = packet_of(kind, some_claims());
+        byte_writer w(bytes);
+        mesh::write_load(w, {{31}, 500, {1, 2, 3, 4}});
         const auto [why, p] = mesh::decode_packet(bytes, ours);
         REQUIRE(why == rejection::count_);
         CHECK(p.header.sender == peer_id{9});
@@ -51,13 +58,21 @@ TEST_CASE("packets survive the wire") {
         const bool aims = kind == control_kind::ping || kind == control_kind::ping_req || kind == control_kind::not_me;
         CHECK(p.request.target.value == (aims ? 5u : 0u));
         CHECK(p.request.view_digest == (kind == control_kind::ack ? 123456789u : 0u));
+        const bool is_loaded = kind == control_kind::ping || kind == control_kind::ack;
+        CHECK(p.request.load_version == (is_loaded ? 3u : 0u));
+        CHECK(p.request.load == (is_loaded ? mesh::load{9, 8, 7, 6} : mesh::load{}));
         REQUIRE(p.claims.size() == 4);
-        CHECK(p.claims[0].subject == some_claims()[0].subject);
-        CHECK(p.claims[1].subject.state() == member_state::suspect);
+        CHECK(mesh::record::decode(p.claims[0].encoded)->what() == some_member(member_state::alive).what());
+        CHECK(p.claims[0].id == peer_id{100});
+        CHECK(p.claims[1].state == member_state::suspect);
         CHECK(p.claims[1].accuser == peer_id{8});
-        CHECK(p.claims[2].subject.id() == peer_id{102});
-        CHECK(p.claims[3].subject.state() == member_state::left);
+        CHECK(p.claims[2].id == peer_id{102});
+        CHECK(p.claims[3].state == member_state::left);
         CHECK_FALSE(p.claims[3].accuser);
+        REQUIRE(p.loads.size() == 1);
+        CHECK(p.loads[0].id == peer_id{31});
+        CHECK(p.loads[0].version == 500);
+        CHECK(p.loads[0].level == mesh::load{1, 2, 3, 4});
     }
 }
 
@@ -87,42 +102,6 @@ TEST_CASE("what is not ours is told apart") {
     CHECK(to_string(rejection::wrong_cluster) == "another cluster");
 }
 
-TEST_CASE("tables survive the wire and are bounded") {
-    mesh::push_pull p;
-    p.header = {ours, {1}, 1};
-    p.nonce = 99;
-    p.self = member(info_of(1, 7001));
-    for (std::uint64_t i = 2; i < 30; ++i) p.members.push_back(member(info_of(i, 7002), static_cast<member_state>(i % 4)));
-    for (const bool is_reply : {false, true}) {
-        p.is_reply = is_reply;
-        byte_buffer bytes;
-        encode(bytes, p);
-        const auto r = mesh::decode_push_pull(bytes, ours, 100);
-        REQUIRE(r.why == rejection::count_);
-        CHECK(r.value.is_reply == is_reply);
-        CHECK(r.value.nonce == 99);
-        CHECK(r.value.self == p.self);
-        CHECK(r.value.members == p.members);
-        CHECK(mesh::decode_push_pull(bytes, ours, 10).why == rejection::malformed);
-        CHECK(mesh::decode_push_pull(bytes, cluster_id{}, 100).why == rejection::wrong_cluster);
-        for (std::size_t n = 0; n < bytes.size(); ++n) {
-            CHECK(mesh::decode_push_pull(bytes.view().first(n), ours, 100).why == rejection::malformed);
-        }
-    }
-    // A count that the bytes cannot hold is refused before anything is allocated for it.
-    byte_buffer lying;
-    p.members.clear();
-    encode(lying, p);
-    lying.truncate(lying.size() - 1);
-    byte_writer(lying).varint(15000);
-    CHECK(mesh::decode_push_pull(lying, ours, 20000).why == rejection::malformed);
-    // A sender that is not the one of its record.
-    p.header.sender = {2};
-    byte_buffer mixed;
-    encode(mixed, p);
-    CHECK(mesh::decode_push_pull(mixed, ours, 100).why == rejection::malformed);
-}
-
 TEST_CASE("random bytes never decode into something large") {
     random_source random(3);
     const byte_buffer valid = packet_of(control_kind::ping, some_claims());
@@ -134,7 +113,6 @@ TEST_CASE("random bytes never decode into something large") {
         const auto r = mesh::decode_packet(bytes, ours);
         accepted += r.why == rejection::count_;
         REQUIRE(r.value.claims.size() <= bytes.size() / 11);
-        mesh::decode_push_pull(bytes, ours, 20000);
     }
     CHECK(accepted > 1000);
     CHECK(accepted < 99000);

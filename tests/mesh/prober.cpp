@@ -15,8 +15,8 @@ TEST_CASE("open pings are found by number and fall due in order") {
     CHECK(p.next() == time_point{1s});
     CHECK(p.due(time_point{999ms}) == nullptr);
     CHECK(p.due(time_point{5s})->target == peer_id{2});
-    CHECK(p.probes({1}));
-    CHECK_FALSE(p.probes({2}));
+    CHECK(p.asks({1}));
+    CHECK_FALSE(p.asks({2}));
     CHECK(p.find(first)->target == peer_id{1});
     CHECK(p.take(second)->why == open_ping::purpose::check);
     CHECK_FALSE(p.take(second));

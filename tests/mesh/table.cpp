@@ -76,11 +76,25 @@ TEST_CASE("tombstones are buried oldest first") {
     CHECK(t.find({4}) != nullptr);
     CHECK(t.tombstone_count() == 2);
     // Known by hearsay: without an address, so nothing to retry.
-    member_info hearsay;
-    hearsay.id = {77};
-    t.put(time_point{9s}, member(hearsay, member_state::dead), random);
-    CHECK_FALSE(t.entries().at({77}).has_address);
-    CHECK_FALSE(t.entries().at({77}).worth_retrying);
+    t.put(time_point{9s}, member({77}, 1, 0, nullptr, member_state::dead), random);
+    CHECK_FALSE(t.find({77})->is_described());
+    CHECK_FALSE(t.find({77})->worth_retrying);
+    CHECK(t.find({77})->address().empty());
+}
+
+TEST_CASE("the dead are forgotten, who left is not") {
+    table t;
+    random_source random(8);
+    for (std::uint64_t i = 1; i <= 30; ++i)
+        t.put({}, member(info_of(i, static_cast<std::uint16_t>(i)), static_cast<member_state>(i % 4)), random);
+    const std::size_t live = t.live_count();
+    t.forget_dead();
+    CHECK(t.live_count() == live);
+    CHECK(t.retry_count() == 0);
+    CHECK(t.find({2}) == nullptr);
+    CHECK(t.find({3})->state() == member_state::left);
+    CHECK(t.find({4})->state() == member_state::alive);
+    CHECK(t.rows().size() == 22);
 }
 
 TEST_CASE("picks are different, live and not the excepted one") {
@@ -99,8 +113,50 @@ TEST_CASE("picks are different, live and not the excepted one") {
     CHECK(t.pick(100, {7}, random).size() == 28);
 }
 
-TEST_CASE("a long random life keeps the books straight") {
+TEST_CASE("the successor is the next live id on the ring") {
+    table t({50});
+    random_source random(6);
+    CHECK_FALSE(t.successor());
+    t.put({}, member(info_of(10, 10)), random);
+    CHECK(t.successor() == peer_id{10});
+    t.put({}, member(info_of(70, 70)), random);
+    t.put({}, member(info_of(90, 90)), random);
+    CHECK(t.successor() == peer_id{70});
+    t.put({}, member(info_of(60, 60)), random);
+    CHECK(t.successor() == peer_id{60});
+    t.set_state({}, {60}, member_state::dead, random);
+    CHECK(t.successor() == peer_id{70});
+    t.set_state({}, {70}, member_state::left, random);
+    t.set_state({}, {90}, member_state::dead, random);
+    CHECK(t.successor() == peer_id{10});
+}
+
+TEST_CASE("marks and loads stay with the row, and only newer loads count") {
     table t;
+    random_source random(7);
+    t.put({}, member(info_of(1, 1)), random);
+    CHECK(t.mark_flaky({1}, true));
+    CHECK_FALSE(t.mark_flaky({1}, true));
+    CHECK(t.set_load({1}, {3, 4, 5, 6}, 1));
+    CHECK_FALSE(t.set_load({1}, {}, 1));
+    CHECK_FALSE(t.set_load({9}, {}, 1));
+    auto raised = info_of(1, 1);
+    raised.incarnation = 5;
+    t.put({}, member(raised, member_state::suspect), random);
+    CHECK(t.find({1})->is_flaky());
+    CHECK_FALSE(t.find({1})->is_unreachable());
+    CHECK(t.find({1})->load() == mesh::load{3, 4, 5, 6});
+    CHECK(t.set_load({1}, {1, 0, 0, 0}, 30000));
+    CHECK(t.set_load({1}, {2, 0, 0, 0}, 60000));
+    // Round and on.
+    CHECK(t.set_load({1}, {3, 0, 0, 0}, 10));
+    CHECK_FALSE(t.set_load({1}, {4, 0, 0, 0}, 60000));
+    t.set_state({}, {1}, member_state::dead, random);
+    CHECK_FALSE(t.set_load({1}, {}, 11));
+}
+
+TEST_CASE("a long random life keeps the books straight") {
+    table t({7}, 5);
     random_source random(5);
     for (int i = 0; i < 20000; ++i) {
         const std::uint64_t id = random.below(40) + 1;
@@ -112,15 +168,28 @@ TEST_CASE("a long random life keeps the books straight") {
             case 2: random.chance(0.1) ? t.bury_oldest() : t.give_up({id}); break;
             default: t.next_to_probe(random);
         }
-        std::size_t live = 0;
-        std::uint64_t digest = 0;
-        for (const auto& [key, e] : t.entries()) {
-            if (!e.record.is_live()) continue;
+        std::size_t live = 0, retry = 0;
+        std::uint64_t digest = 0, nearest = ~std::uint64_t{0};
+        for (const table::row& r : t.rows()) {
+            REQUIRE(t.find(r.id()) == &r);
+            retry += r.worth_retrying;
+            if (!r.is_live()) continue;
             ++live;
-            digest ^= table::digest_of(e.record);
+            digest ^= table::digest_of(r);
+            nearest = std::min(nearest, r.id().value - 7);
+            const peer_id owner = t.at_address(r.address());
+            if (owner) REQUIRE(t.find(owner)->address() == r.address());
         }
         REQUIRE(t.live_count() == live);
         REQUIRE(t.digest() == digest);
-        REQUIRE(t.tombstone_count() + live == t.entries().size());
+        REQUIRE(t.retry_count() == retry);
+        REQUIRE(t.tombstone_count() + live == t.rows().size());
+        if (live != 0) REQUIRE(t.successor().value - 7 == nearest);
+        if (i % 100 == 0) {
+            REQUIRE(t.pick(100, {}, random).size() == live);
+            // A whole round of probes meets everybody, wherever it began.
+            std::set<peer_id> asked;
+            while (asked.size() < live) REQUIRE((asked.insert(t.next_to_probe(random)), true));
+        }
     }
 }

@@ -117,4 +117,35 @@ TEST_CASE("derived keys follow RFC 5869", "[net][key]") {
     CHECK(out != other);
 }
 
+TEST_CASE("a key file may hold several keys, one a line", "[net][key]") {
+    scratch here;
+    const cluster_key one = cluster_key::generate();
+    const cluster_key two = cluster_key::generate();
+    here.write("\n" + two.to_text() + "\n  " + one.to_text() + "\n", 0600);
+    CHECK(cluster_key::load_all(here.path) == std::vector<cluster_key>{two, one});
+    CHECK_THROWS_WITH(cluster_key::load(here.path), Catch::Contains("2 keys where one is wanted") && Catch::Contains(here.path));
+    here.write(one.to_text() + one.to_text(), 0600);
+    CHECK_THROWS_WITH(cluster_key::load_all(here.path),
+                      Catch::Contains("stands there twice") && Catch::Contains(to_string(one.fingerprint())));
+    std::string many;
+    for (std::size_t i = 0; i <= net::keys_max; ++i) many += cluster_key::generate().to_text();
+    here.write(many, 0600);
+    CHECK_THROWS_WITH(cluster_key::load_all(here.path), Catch::Contains("more than 8 keys"));
+    here.write(one.to_text() + "not a key\n", 0600);
+    CHECK_THROWS_WITH(cluster_key::load_all(here.path), Catch::Contains("64 hex digits"));
+    here.write("\n\n", 0600);
+    CHECK_THROWS_WITH(cluster_key::load_all(here.path), Catch::Contains("64 hex digits"));
+}
+
+TEST_CASE("a fingerprint names a key and tells nothing of it", "[net][key]") {
+    const cluster_key key = cluster_key::parse("0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b");
+    const std::string text = to_string(key.fingerprint());
+    CHECK(text.size() == 8);
+    CHECK(text.find("0b0b") == std::string::npos);
+    CHECK(net::parse_key_fingerprint(text) == key.fingerprint());
+    CHECK(cluster_key::generate().fingerprint() != key.fingerprint());
+    CHECK(to_string(net::key_fingerprint{0x00c0ffee}) == "00c0ffee");
+    for (const char* bad : {"", "00c0ffe", "00c0ffeee", "00c0ffeg"}) CHECK_FALSE(net::parse_key_fingerprint(bad));
+}
+
 }  // namespace covey_test_net_key

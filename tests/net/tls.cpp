@@ -96,6 +96,26 @@ TEST_CASE("another key: both sides say that the keys differ", "[net][tls]") {
     }
 }
 
+TEST_CASE("a client proves the first key of its ring, a server accepts any of its own", "[net][tls]") {
+    const std::vector<cluster_key> both{cluster_key::generate(), cluster_key::generate()};
+    const std::vector<cluster_key> turned{both[1], both[0]};
+    const auto talk = [](const std::vector<cluster_key>& dials, const std::vector<cluster_key>& accepts) {
+        tls_session client(std::make_shared<const tls_context>(dials, home), role::client);
+        tls_session server(std::make_shared<const tls_context>(accepts, home), role::server);
+        pump(client, server);
+        CHECK((client.status() == state::open) == (server.status() == state::open));
+        return server.status() == state::open;
+    };
+    CHECK(talk(both, both));
+    CHECK(talk(both, turned));
+    CHECK(talk(turned, both));
+    CHECK(talk(both, {both[0]}));
+    CHECK(talk({both[0]}, turned));
+    CHECK_FALSE(talk(both, {both[1]}));
+    CHECK_FALSE(talk({cluster_key::generate()}, both));
+    CHECK_THROWS_AS(tls_context(std::span<const cluster_key>(), home), error);
+}
+
 TEST_CASE("another cluster: both sides say so", "[net][tls]") {
     const cluster_key key = cluster_key::generate();
     const cluster_id other = cluster_id::from_name("other");

@@ -147,7 +147,8 @@ public:
         for (std::size_t i = 0; i < peer_count; ++i) {
             sim::host& h = m_sim.add_host();
             // Clocks of different machines have nothing in common: a moment that travels would show.
-            h.set_clock(std::chrono::seconds(random.below(100'000)), static_cast<std::int64_t>(random.below(401)) - 200);
+            const std::chrono::seconds offset(random.below(100'000));
+            h.set_clock(offset, static_cast<std::int64_t>(random.below(401)) - 200);
             m_sim.call_after(std::chrono::milliseconds(random.below(2'000)), [this, i] { start(i); });
         }
         m_sim.run_for(2s);

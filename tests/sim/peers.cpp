@@ -6,6 +6,8 @@
 #include <covey/sim/simulation.hpp>
 #include <covey/task/when_all.hpp>
 
+#include "support.hpp"
+
 #include <catch2/catch.hpp>
 
 #include <cstdlib>
@@ -13,17 +15,6 @@
 #include <optional>
 #include <string>
 #include <vector>
-
-#if defined(__SANITIZE_ADDRESS__)
-#define COVEY_TEST_LEAKS 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define COVEY_TEST_LEAKS 1
-#endif
-#endif
-#ifdef COVEY_TEST_LEAKS
-#include <sanitizer/lsan_interface.h>
-#endif
 
 namespace covey_test_sim_peers {
 
@@ -50,19 +41,6 @@ template struct covey::expose<covey_test_sim_peers::slowly>;
 template struct covey::expose<covey_test_sim_peers::very_slowly>;
 
 namespace covey_test_sim_peers {
-
-/// A killed host drops its coroutines; nobody is left to destroy those that the dead peer served.
-struct leaks_allowed {
-#ifdef COVEY_TEST_LEAKS
-    leaks_allowed() { __lsan_disable(); }
-    ~leaks_allowed() { __lsan_enable(); }
-#else
-    leaks_allowed() {}
-    ~leaks_allowed() {}
-#endif
-    leaks_allowed(const leaks_allowed&) = delete;
-    leaks_allowed& operator=(const leaks_allowed&) = delete;
-};
 
 /// A coroutine that is started on a peer and looked at from outside.
 template <class T>
@@ -116,7 +94,7 @@ task<ending> call_the_doomed(peer& self, peer_id doomed) {
 }
 
 std::uint64_t run_seed(std::uint64_t seed) {
-    const leaks_allowed allowed;
+    const sim_test::leaks_allowed allowed;
     sim::faults network;
     network.loss = 0.03;
     network.duplication = 0.01;

@@ -1,5 +1,6 @@
-// peerd: starts the processes of a job, keeps a machine in a mesh, looks at a mesh, makes keys.
+// peerd: starts the processes of a job, keeps a machine in a mesh, looks at a mesh, makes and exchanges keys.
 #include <peerd/job.hpp>
+#include <peerd/keys.hpp>
 #include <peerd/mesh.hpp>
 
 #include <covey/core/config.hpp>
@@ -11,6 +12,8 @@
 #include <cstdio>
 #include <exception>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace {
 
@@ -25,7 +28,9 @@ constexpr const char* examples = R"(examples:
   peerd up --bind 10.0.0.2:7400 --join 10.0.0.1:7400 --key-file cluster.key
                                          on a second machine
   peerd members --address 10.0.0.1:7400 --key-file cluster.key
-                                         who is there; with --json for programs)";
+                                         who is there; with --json for programs
+  peerd keys list --address 10.0.0.1:7400 --key-file cluster.key
+                                         who has which keys; see also keys install, use, remove)";
 
 void add_mesh_options(CLI::App& command, peerd::mesh_options& options) {
     command.add_option("--key-file", options.key_file, "The cluster's key; needed where an address is not a loopback one")
@@ -38,8 +43,10 @@ void add_mesh_options(CLI::App& command, peerd::mesh_options& options) {
 }
 
 int keygen(const std::string& path) {
-    covey::net::cluster_key::generate().save(path);
-    std::printf("wrote a new key to %s; copy it to every machine of the cluster, readable by its owner alone\n", path.c_str());
+    const covey::net::cluster_key key = covey::net::cluster_key::generate();
+    key.save(path);
+    std::printf("wrote a new key, %s, to %s; copy it to every machine of the cluster, readable by its owner alone\n",
+                covey::net::to_string(key.fingerprint()).c_str(), path.c_str());
     return 0;
 }
 
@@ -80,6 +87,28 @@ int run(int argc, char** argv) {
     members->add_flag("--json", mesh.json, "For programs: a JSON array");
     add_mesh_options(*members, mesh);
 
+    using covey::mesh::key_operation;
+    CLI::App* keys = app.add_subcommand("keys", "List or exchange the keys of a running mesh: install, use, remove");
+    keys->require_subcommand(1);
+    keys->footer(
+        "To exchange a key: peerd keygen NEW; peerd keys install NEW; put NEW in front in every key file; peerd keys use ITS-FINGERPRINT;\n"
+        "peerd keys remove THE-OLD-ONES. Each step may be repeated; one that would cut members off is refused.");
+    std::string changed_key;
+    std::vector<std::pair<CLI::App*, key_operation>> on_keys;
+    const auto add_keys = [&](key_operation what, const char* name, const char* help, const char* argument, const char* argument_help) {
+        CLI::App* const command = keys->add_subcommand(name, help);
+        if (argument != nullptr) command->add_option(argument, changed_key, argument_help)->required();
+        command->add_option("--address", mesh.address, "A member of the mesh")->type_name("HOST:PORT")->capture_default_str();
+        command->add_flag("--json", mesh.json, "For programs: a JSON array");
+        add_mesh_options(*command, mesh);
+        on_keys.emplace_back(command, what);
+    };
+    const char* const fingerprint = "As list shows it, 8 hex digits";
+    add_keys(key_operation::list, "list", "Which member has which keys", nullptr, nullptr);
+    add_keys(key_operation::install, "install", "Let every member open what a new key seals", "FILE", "The new key, made by peerd keygen");
+    add_keys(key_operation::use, "use", "Let every member seal with an installed key", "FINGERPRINT", fingerprint);
+    add_keys(key_operation::remove, "remove", "Let no member open what an old key seals", "FINGERPRINT", fingerprint);
+
     std::string key_path;
     CLI::App* key = app.add_subcommand("keygen", "Write a new cluster key into a new file that only its owner can read");
     key->add_option("FILE", key_path, "Where to; must not exist")->required();
@@ -101,6 +130,9 @@ int run(int argc, char** argv) {
     }
     if (up->parsed()) return peerd::run_up(mesh);
     if (members->parsed()) return peerd::run_members(mesh);
+    for (const auto& [command, what] : on_keys) {
+        if (command->parsed()) return peerd::run_keys(mesh, what, changed_key);
+    }
     return keygen(key_path);
 }
 

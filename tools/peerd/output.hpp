@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace peerd {
 
@@ -51,5 +52,8 @@ private:
     sink* m_to;
     std::string m_partial;
 };
+
+/// Prints rows on standard output, each column as wide as its widest text.
+void print_columns(const std::vector<std::vector<std::string>>& rows);
 
 }  // namespace peerd

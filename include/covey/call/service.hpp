@@ -7,6 +7,7 @@
 #include <covey/mesh/view.hpp>
 #include <covey/net/link_table.hpp>
 
+#include <atomic>
 #include <condition_variable>
 #include <map>
 #include <memory>
@@ -46,6 +47,8 @@ public:
     /// No calls are made or taken any more.
     void close(const std::string& text);
     bool is_closed() const;
+    /// Calls being served, whether they compute or wait.
+    std::size_t serving() const noexcept { return m_serving.load(std::memory_order_relaxed); }
     /// Blocks until no call is being served; false: some were after `limit`. Not for workers.
     bool wait_served(duration limit);
 
@@ -99,7 +102,7 @@ private:
     };
     std::map<const net::link*, numbered_channel> m_channels;  // bounded by the link table's links_max
     std::uint64_t m_channels_ever = 0;
-    std::size_t m_serving = 0;
+    std::atomic<std::size_t> m_serving{0};  // changed with the mutex held
     std::condition_variable m_none_served;
     std::map<peer_id, int> m_load;  // bounded by calls in flight
 };

@@ -4,6 +4,7 @@
 #include <covey/core/detail/concat.hpp>
 #include <covey/mesh/detail/change_list.hpp>
 #include <covey/mesh/detail/key_seal.hpp>
+#include <covey/mesh/detail/key_service.hpp>
 #include <covey/mesh/driver.hpp>
 #include <covey/net/asio_environment.hpp>
 #include <covey/net/key.hpp>
@@ -59,8 +60,14 @@ struct peer::state final : net::link_events {
         for (const std::string& seed : config.join) {
             for (const endpoint& e : env.resolve(seed)) seeds.push_back(e);
         }
+        std::vector<net::cluster_key> ring;
+        if (!config.key_file.empty()) ring = net::cluster_key::load_all(config.key_file);
         std::optional<net::cluster_key> key;
-        if (!config.key_file.empty()) key = net::cluster_key::load(config.key_file);
+        if (!ring.empty()) key = ring.front();
+        keys.emplace(env, ring, [this](std::span<const net::cluster_key> changed) {
+            seal->set_keys(changed);
+            links->set_keys(changed);
+        });
         const cluster_id cluster = cluster_id::from_name(config.cluster);
         const unsigned thread_count = env.concurrency();
 
@@ -87,14 +94,17 @@ struct peer::state final : net::link_events {
         // One port for both: with port 0, TCP picks one that UDP may not get.
         for (int tries = 8;; --tries) {
             links.emplace(env, config.links, hello, key, *this);
+            if (ring.size() > 1) links->set_keys(ring);
             bound = links->listen(wanted);
             info.address = bound;
             std::unique_ptr<detail::key_seal> sealing;
-            if (key) sealing = std::make_unique<detail::key_seal>(*key, cluster, id, info.epoch);
+            // The id is new in each life, so the counter may start anywhere that leaves it room.
+            if (key) sealing = std::make_unique<detail::key_seal>(ring, cluster, id, info.epoch, env.random() >> 2);
             seal = sealing.get();
             mesh::driver_callbacks callbacks;
             callbacks.on_event = [this](const membership_event& event) { on_membership(event); };
             callbacks.send_stream = [this](const endpoint& to, byte_buffer message) { send_mesh_message(to, std::move(message)); };
+            callbacks.current_load = [this] { return current_load(); };
             mesh::config numbers = config.membership     ? *config.membership
                                    : bound.is_loopback() ? mesh::profile::local()
                                                          : mesh::profile::lan();
@@ -132,7 +142,9 @@ struct peer::state final : net::link_events {
     }
     void on_frame(net::link& link, const wire::frame_header& h, bytes_view body) override {
         if (!ready.load(std::memory_order_acquire)) return;
-        if (h.kind == wire::frame_kind::mesh) {
+        if (h.kind == wire::frame_kind::mesh && mesh::is_key_message(body)) {
+            keys->on_message(link, body);
+        } else if (h.kind == wire::frame_kind::mesh) {
             const bool joined_before = membership->has_joined();
             membership->on_stream_message(link.address(), body);
             if (!joined_before && membership->has_joined()) changes.changed();
@@ -174,6 +186,17 @@ struct peer::state final : net::link_events {
         }
         env.log(log_level::info, detail::concat({"member ", to_string(m.id()), " (", m.name(), ") ", to_string(event.kind)}));
         changes.changed();
+    }
+
+    /// By the calls served for others: those that the workers can run at once, and those beyond, of as many as one peer may send.
+    mesh::load current_load() const noexcept {
+        if (!ready.load(std::memory_order_acquire)) return {};
+        const auto serving = static_cast<double>(calls->serving());
+        const double threads = std::max(env.concurrency(), 1u);
+        mesh::load now;
+        now.cores = mesh::load::level(serving / threads);
+        now.queue = mesh::load::level((serving - threads) / std::max(config.call_credit, 1u));
+        return now;
     }
 
     void send_mesh_message(const endpoint& to, byte_buffer message) {
@@ -248,7 +271,8 @@ struct peer::state final : net::link_events {
     std::optional<error> refusal;
     std::optional<peer_id> main_seen;
     std::optional<call_service> calls;
-    detail::key_seal* seal = nullptr;  // owned by the driver
+    std::optional<detail::key_service> keys;
+    detail::key_seal* seal = nullptr;  // owned by the driver; null: no key
     std::optional<mesh::driver> membership;
     std::optional<net::link_table> links;
 };
@@ -392,6 +416,18 @@ COVEY_INLINE task<void> peer::wait_for_members(std::size_t n, duration limit) {
         throw error(errc::timed_out, detail::concat({members().size(), " of ", n, " members were there after ",
                                                      std::chrono::duration_cast<std::chrono::milliseconds>(limit).count(), " ms"}));
     }
+}
+
+COVEY_INLINE mesh::rejection_counts peer::rejections() const { return m_state->membership->rejections(); }
+
+COVEY_INLINE task<std::vector<mesh::member_keys>> peer::change_keys(mesh::key_change change) {
+    const std::vector<member> all = mesh_members();
+    detail::key_service& keys = *m_state->keys;
+    if (change.what == mesh::key_operation::use || change.what == mesh::key_operation::remove) {
+        const std::vector<mesh::member_keys> before = co_await keys.ask_all(*m_state->links, all, m_state->id, mesh::key_change::list());
+        if (const std::optional<std::string> why = mesh::objection(change, before)) throw error(errc::bad_argument, *why);
+    }
+    co_return co_await keys.ask_all(*m_state->links, all, m_state->id, std::move(change));
 }
 
 COVEY_INLINE void peer::start_leave(unique_function<void()> done) { m_state->membership->leave(std::move(done)); }

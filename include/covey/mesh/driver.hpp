@@ -5,6 +5,7 @@
 #include <covey/core/function.hpp>
 #include <covey/mesh/config.hpp>
 #include <covey/mesh/machine.hpp>
+#include <covey/mesh/rejections.hpp>
 #include <covey/mesh/seal.hpp>
 #include <covey/mesh/view.hpp>
 
@@ -23,6 +24,9 @@ struct driver_callbacks {
     /// Deliver this message to the peer that listens at `to`, over a link, and at the other end hand it to its
     /// `on_stream_message`. Report failure by `on_stream_failed`.
     unique_function<void(const endpoint& to, byte_buffer message)> send_stream;
+    /// How busy this peer is, or empty: then `set_load` says so. Asked whenever the timer fires, each probe interval at least, with the
+    /// driver's lock held: it only looks, and neither waits nor calls the driver.
+    unique_function<load()> current_load{};
 };
 
 /// Owns the datagram socket and one timer, and runs a `machine` on what they bring. Thread-safe. The environment must
@@ -30,9 +34,9 @@ struct driver_callbacks {
 class driver {
 public:
     /// `seal` may be null: then packets travel in the clear (loopback only, which the caller checks). Throws as `machine`'s
-    /// constructor does.
+    /// constructor does. `records`: see machine; only where all drivers that share one run on one thread.
     driver(environment& env, const config& how, member_info self, const cluster_id& cluster, driver_callbacks callbacks,
-           std::unique_ptr<datagram_seal> seal = nullptr);
+           std::unique_ptr<datagram_seal> seal = nullptr, std::shared_ptr<record_pool> records = nullptr);
     ~driver();
     driver(const driver&) = delete;
     driver& operator=(const driver&) = delete;
@@ -50,6 +54,10 @@ public:
     void on_stream_message(const endpoint& from, bytes_view message);
     void on_stream_failed(const endpoint& to);
     void report_connection_refused(peer_id id);
+    /// See the functions of the same names of machine. Of its own lag, how late its timer fires, the driver knows.
+    void describe(description what);
+    void set_load(const load& now);
+    void on_lag(duration lag);
 
     /// The members now, this peer first. Never null; cheap while nothing changes.
     std::shared_ptr<const view> members() const;
@@ -60,8 +68,8 @@ public:
     bool has_joined() const;
     bool has_left() const;
     statistics stats() const;
-    /// Datagrams that the seal did not open: wrong key, replayed, or noise.
-    std::uint64_t unsealable() const;
+    /// What arrived and was thrown away, by reason. A reason of the seal that appears is also logged, once a minute at most.
+    rejection_counts rejections() const;
 
     /// Idempotent. After it returns no callback runs and none will; from within a callback, that one is the last.
     /// From elsewhere it waits for a running callback: hold no lock that a callback takes. Says nothing to

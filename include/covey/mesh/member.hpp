@@ -1,13 +1,15 @@
-// What one peer tells the others about itself, and how the membership sees it.
+// A peer as the membership sees it, and what happens to it.
 #pragma once
 
-#include <covey/core/bytes.hpp>
-#include <covey/core/endpoint.hpp>
-#include <covey/core/id.hpp>
+#include <covey/mesh/load.hpp>
+#include <covey/mesh/member_info.hpp>
+#include <covey/mesh/record.hpp>
 
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 namespace covey::mesh {
 
@@ -19,82 +21,85 @@ enum class member_state : std::uint8_t {
     left = 3,     ///< said goodbye; final for this epoch
 };
 
-/// Values are part of the wire format: never renumber.
-enum class member_role : std::uint8_t {
-    main = 0,      ///< runs the main coroutine of a job
-    serve = 1,     ///< runs what others send
-    observer = 2,  ///< only looks (a list command): never gossiped, in nobody's table
-};
-
 std::string_view to_string(member_state state) noexcept;
-std::string_view to_string(member_role role) noexcept;
 
-/// What a peer says about itself. Identity is (id, epoch); within an epoch the record with the higher incarnation wins,
-/// and only the peer itself raises it.
-struct member_info {
-    peer_id id;
-    epoch_t epoch = 1;
-    std::uint32_t incarnation = 0;
-    endpoint address;  ///< one port number serves UDP (gossip) and TCP (links)
-    std::string name;  ///< for people: at most name_bytes_max bytes, no control characters; need not be unique
-    member_role role = member_role::serve;
-    std::uint64_t build_hash = 0;    ///< which program
-    std::uint64_t table_digest = 0;  ///< which function table
-    std::uint16_t threads = 1;
-
-    static constexpr std::size_t name_bytes_max = 64;
-
-    friend bool operator==(const member_info&, const member_info&) = default;
-};
-
-/// A peer as the membership knows it: a value, a copy of what was true when it was taken.
+/// A peer as the membership knows it: a value of 40 bytes, a copy of what was true when it was taken. Copies share the description.
 class member {
 public:
     member() = default;
-    explicit member(member_info info, member_state state = member_state::alive) : m_info(std::move(info)), m_state(state) {}
+    /// Throws errc::bad_argument for a description that no member can have.
+    explicit member(const member_info& info, member_state state = member_state::alive)
+        : member(info.id, info.epoch, info.incarnation, std::make_shared<const record>(info), state) {}
+    /// `what` may be null for one that is known by hearsay only.
+    member(peer_id id, epoch_t epoch, std::uint32_t incarnation, record_ptr what, member_state state) noexcept
+        : m_record(std::move(what)), m_id(id), m_epoch(epoch), m_incarnation(incarnation), m_state(state) {}
 
-    peer_id id() const noexcept { return m_info.id; }
-    epoch_t epoch() const noexcept { return m_info.epoch; }
-    std::uint32_t incarnation() const noexcept { return m_info.incarnation; }
-    const endpoint& address() const noexcept { return m_info.address; }
-    const std::string& name() const noexcept { return m_info.name; }
-    member_role role() const noexcept { return m_info.role; }
-    std::uint64_t build_hash() const noexcept { return m_info.build_hash; }
-    std::uint64_t table_digest() const noexcept { return m_info.table_digest; }
-    std::uint16_t threads() const noexcept { return m_info.threads; }
+    peer_id id() const noexcept { return m_id; }
+    epoch_t epoch() const noexcept { return m_epoch; }
+    std::uint32_t incarnation() const noexcept { return m_incarnation; }
     member_state state() const noexcept { return m_state; }
-    const member_info& info() const noexcept { return m_info; }
+
+    /// False for a dead or departed one of which no more is known: then what follows here is empty.
+    bool is_described() const noexcept { return m_record != nullptr; }
+    const endpoint& address() const noexcept { return what().address; }
+    /// Where large transfers go.
+    const endpoint& bulk_address() const noexcept { return what().bulk.port != 0 ? what().bulk : what().address; }
+    bool has_fabric() const noexcept { return what().has_fabric; }
+    const std::string& name() const noexcept { return what().name; }
+    member_role role() const noexcept { return what().role; }
+    std::uint64_t build_hash() const noexcept { return what().build_hash; }
+    std::uint64_t table_digest() const noexcept { return what().table_digest; }
+    std::uint16_t threads() const noexcept { return what().threads; }
+    std::uint32_t memory_mib() const noexcept { return what().memory_mib; }
+    std::uint16_t gpus() const noexcept { return what().gpus; }
+    const std::vector<std::pair<std::string, std::uint32_t>>& resources() const noexcept { return what().resources; }
+    const std::vector<std::pair<std::string, std::string>>& labels() const noexcept { return what().labels; }
+    const description& what() const noexcept;
+    const record_ptr& shared_record() const noexcept { return m_record; }
 
     /// Alive or suspect: messages still go there.
     bool is_live() const noexcept { return m_state == member_state::alive || m_state == member_state::suspect; }
+    /// It keeps going away and coming back, as this peer sees it: no placement and no names for now.
+    bool is_flaky() const noexcept { return (m_flags & flaky_flag) != 0; }
+    /// It lives, others say, but datagrams between it and this peer do not pass.
+    bool is_unreachable() const noexcept { return (m_flags & unreachable_flag) != 0; }
+    /// What it last said about itself.
+    mesh::load load() const noexcept { return mesh::load::unpack(m_load); }
 
-    /// An encoded member is at most this long.
-    static constexpr std::size_t encoded_bytes_max = 512;
-    void write(byte_writer& out) const;
-    /// Throws `error{errc::bad_message}` for anything that `write` would not have written of a valid member.
-    static member read(byte_reader& in);
-
-    friend bool operator==(const member&, const member&) = default;
+    friend bool operator==(const member& a, const member& b) noexcept {
+        return a.m_id == b.m_id && a.m_epoch == b.m_epoch && a.m_incarnation == b.m_incarnation && a.m_state == b.m_state &&
+               (a.m_record == b.m_record || a.what() == b.what());
+    }
 
 private:
     friend class table;
-    member_info m_info;
-    member_state m_state = member_state::alive;
-};
+    static constexpr std::uint8_t flaky_flag = 1, unreachable_flag = 2;
 
-/// Why a record cannot be a member's (null id, address without port, a name with control characters, ...), or nullptr.
-const char* fault(const member_info& info) noexcept;
+    record_ptr m_record;
+    peer_id m_id;
+    epoch_t m_epoch = 1;
+    std::uint32_t m_incarnation = 0;
+    std::uint16_t m_load = 0;
+    member_state m_state = member_state::alive;
+    std::uint8_t m_flags = 0;
+};
 
 /// A change that the membership of this peer went through.
 struct membership_event {
     enum class what : std::uint8_t {
-        joined,       ///< a peer that was not a member
-        suspected,    ///< it does not answer; it has the suspicion time to clear itself
-        alive_again,  ///< it cleared itself
-        dead,         ///< final for the epoch in `subject`: pending calls to it can end now
-        left,         ///< it said goodbye; final for the epoch in `subject`
-        rejoined,     ///< back under a higher epoch; what was sent to earlier ones is void. When `subject` is this peer
-                      ///< itself: it learned that it had been declared dead, and goes on under the epoch in `subject`
+        joined,               ///< a peer that was not a member
+        suspected,            ///< it does not answer; it has the suspicion time to clear itself
+        alive_again,          ///< it cleared itself, or it can be reached again
+        dead,                 ///< final for the epoch in `subject`: pending calls to it can end now
+        left,                 ///< it said goodbye; final for the epoch in `subject`
+        rejoined,             ///< back under a higher epoch; what was sent to earlier ones is void. When `subject` is this peer
+                              ///< itself: it learned that it had been declared dead, and goes on under the epoch in `subject`;
+                              ///< what it held dead in its former life is open again
+        unreachable,          ///< a warning: it lives, but answers this peer on streams only
+        flaky,                ///< it keeps going away and coming back: no placement and no names for now
+        steady,               ///< it stopped that
+        partition_suspected,  ///< many died in a short time, without a word: perhaps the network is cut. `subject` is this peer
+        healed,               ///< they are back. `subject` is this peer
     };
     what kind{};
     member subject;
@@ -106,7 +111,6 @@ std::string_view to_string(membership_event::what kind) noexcept;
 
 namespace covey {
 using mesh::member;
-using mesh::member_role;
 using mesh::member_state;
 using mesh::membership_event;
 }  // namespace covey

@@ -1,4 +1,4 @@
-// What the mesh sends: packets (datagrams) and table exchanges (stream messages).
+// What the mesh sends in datagrams: one question or answer, and news. Comparisons of tables: exchange.hpp.
 #pragma once
 
 #include <covey/mesh/member.hpp>
@@ -32,32 +32,44 @@ struct control {
     peer_id target;                  ///< ping, ping_req, not_me
     std::uint64_t view_digest = 0;   ///< ack
     std::uint32_t view_members = 0;  ///< ack
+    std::uint16_t load_version = 0;  ///< ping, ack: of `load`; 0: the sender has said nothing about its load
+    mesh::load load;                 ///< ping, ack: the sender's
 };
 
-/// One piece of news. An `alive` claim carries the whole record; the others id, epoch and incarnation.
+/// One piece of news. Alive: with the whole description. Others: id, epoch and incarnation.
 struct claim {
-    member subject;
-    peer_id accuser;  ///< suspect and dead: who says so
+    member_state state = member_state::alive;
+    peer_id id;
+    epoch_t epoch = 1;
+    std::uint32_t incarnation = 0;
+    peer_id accuser;     ///< suspect and dead: who says so
+    bytes_view encoded;  ///< alive: the description, not looked into yet; lives as long as the packet, or the record, it is part of
 
-    /// A claim that fits any packet: its encoded form has at most this many bytes.
-    static constexpr std::size_t encoded_bytes_max = member::encoded_bytes_max;
+    static claim about(const member& m, peer_id accuser) noexcept {
+        const bytes_view described = m.state() == member_state::alive && m.is_described() ? m.shared_record()->encoded() : bytes_view{};
+        return {m.state(), m.id(), m.epoch(), m.incarnation(), accuser, described};
+    }
+    /// A claim's encoded form has at most this many bytes.
+    static constexpr std::size_t encoded_bytes_max = description::encoded_bytes_max + 1 + 8 + 5 + 5 + 8 + 2;
     void write(byte_writer& out) const;
+    /// Throws `error{errc::bad_message}` for bytes that are no claim; a description is not looked into.
     static claim read(byte_reader& in);
+};
+
+/// How busy somebody is, passed on.
+struct load_claim {
+    peer_id id;
+    std::uint16_t version = 0;
+    mesh::load level;
+
+    static constexpr std::size_t encoded_bytes = 1 + 8 + 2 + 2;
 };
 
 struct packet {
     message_header header;
     control request;
     std::vector<claim> claims;
-};
-
-/// A whole table, asked for or given.
-struct push_pull {
-    message_header header;
-    bool is_reply = false;
-    std::uint64_t nonce = 0;      ///< a reply repeats that of its request
-    member self;                  ///< the sender
-    std::vector<member> members;  ///< the others it knows; also those that died recently
+    std::vector<load_claim> loads;
 };
 
 /// Why something that arrived was thrown away. Counted in statistics.
@@ -77,30 +89,23 @@ std::string_view to_string(rejection why) noexcept;
 
 /// The first bytes of everything: which protocol, which version.
 inline constexpr std::uint16_t message_magic = 0x5643;
-inline constexpr std::uint8_t message_version = 1;
+inline constexpr std::uint8_t message_version = 2;
 /// Bytes of a packet before its control part.
 inline constexpr std::size_t packet_header_bytes = 2 + 1 + 1 + 16 + 8 + 4;
 /// Bytes of the longest control part.
-inline constexpr std::size_t control_bytes_max = 4 + 8 + 4;
+inline constexpr std::size_t control_bytes_max = 4 + 8 + 4 + 4;
 
 /// Writes header and control; claims are appended behind it, each as `claim::write` does.
 void write_packet_front(byte_buffer& out, const message_header& header, const control& request);
+void write_load(byte_writer& out, const load_claim& c);
 /// What `decode` found: either `why` is `rejection::count_` and the value is complete, or nothing of it may be used.
 struct packet_result {
     rejection why = rejection::count_;
     packet value;
 };
-/// Reads a packet of our cluster. Never throws for bad bytes; what it allocates is at most proportional to their number.
+/// Reads a packet of our cluster; its claims point into `bytes`. Never throws for bad bytes; what it allocates is at most
+/// proportional to their number.
 packet_result decode_packet(bytes_view bytes, const cluster_id& ours);
-
-/// Room that an encoded push_pull of members_max members needs; longer ones are refused unread.
-inline constexpr std::size_t push_pull_bytes_max = std::size_t{8} << 20;
-void encode(byte_buffer& out, const push_pull& message);
-struct push_pull_result {
-    rejection why = rejection::count_;
-    push_pull value;
-};
-push_pull_result decode_push_pull(bytes_view bytes, const cluster_id& ours, std::size_t members_max);
 
 }  // namespace covey::mesh
 

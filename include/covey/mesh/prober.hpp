@@ -15,16 +15,19 @@ namespace covey::mesh {
 /// A ping of ours without answer so far.
 struct open_ping {
     enum class purpose : std::uint8_t {
-        probe,  ///< our round robin: silence is held against the target
-        check,  ///< nothing depends on it: a dead one retried, a suspect asked
-        relay,  ///< for another member that could not reach the target
+        probe,    ///< our round robin: silence is held against the target
+        check,    ///< nothing depends on it: a dead one retried, a suspect asked
+        relay,    ///< for another member that could not reach the target
+        confirm,  ///< after such a relay: silence confirms a suspicion, and begins none
     };
     purpose why{};
     std::uint32_t sequence = 0;
     peer_id target;
+    time_point sent{};
     time_point due{};                      ///< when the next step is taken
     time_point give_up{};                  ///< when silence is final
     bool asked_helpers = false;            ///< probe
+    bool stream_answered = false;          ///< probe: it lives, though no datagram says so
     std::vector<peer_id> helpers;          ///< probe
     std::size_t nacks = 0;                 ///< probe: helpers that answered that they could not reach the target either
     endpoint requester;                    ///< relay: who asked,
@@ -42,8 +45,8 @@ public:
     /// Null when open_max are open. The pointer is good until the next call.
     open_ping* begin(open_ping::purpose why, peer_id target, time_point due, time_point give_up);
     open_ping* find(std::uint32_t sequence) noexcept;
-    /// Is there an open probe of this target?
-    bool probes(peer_id target) const noexcept;
+    /// Is there an open ping of this target whose silence counts?
+    bool asks(peer_id target) const noexcept;
     std::optional<open_ping> take(std::uint32_t sequence);
     /// The next step's time; `never` if nothing is open.
     time_point next() const noexcept;

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <covey/core/bytes.hpp>
+#include <covey/net/seal.hpp>
 
 #include <cstddef>
+#include <optional>
 
 namespace covey::mesh {
 
@@ -15,9 +17,9 @@ public:
 
     /// Appends the sealed form, at most `overhead` bytes longer.
     virtual void seal(bytes_view plain, byte_buffer& out) = 0;
-    /// Appends the plain form; false when it was not sealed under a key of this cluster, or is a replay. Must not throw
-    /// for bad bytes.
-    virtual bool open(bytes_view sealed, byte_buffer& out) = 0;
+    /// Appends the plain form and returns nothing, or says why not: not sealed under a key of this cluster, a replay, noise. Must
+    /// not throw for bad bytes.
+    virtual std::optional<net::seal_rejection> open(bytes_view sealed, byte_buffer& out) = 0;
 
     static constexpr std::size_t overhead = 64;
 };

@@ -33,13 +33,16 @@ public:
         duration last_word{};        ///< so long before the end the first question should be asked; 0: none at all
     };
 
-    void start(time_point now, peer_id subject, peer_id accuser, const terms& how);
+    /// The time runs from `since`: now, or when the question went out that was not answered.
+    void start(time_point since, peer_id subject, peer_id accuser, const terms& how);
     /// True: this accuser is new and counted (so its word is worth passing on).
     bool confirm(peer_id subject, peer_id accuser);
     /// The end is `deadline` at the latest; who calls this asks the first question itself.
     void hurry(time_point now, peer_id subject, time_point deadline);
     void erase(peer_id subject);
     bool contains(peer_id subject) const noexcept { return m_open.contains(subject); }
+    /// Null id: no such suspect.
+    peer_id first_accuser(peer_id subject) const noexcept;
     std::size_t size() const noexcept { return m_open.size(); }
 
     struct verdict {

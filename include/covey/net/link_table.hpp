@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -72,6 +73,9 @@ public:
     void drop(peer_id peer, errc why, const std::string& text);
     /// Links made from now on introduce this peer under this epoch.
     void set_epoch(epoch_t epoch);
+    /// Links made from now on prove the first of these keys and accept any; those that are up stay. For a table made with a key;
+    /// throws as tls_context's constructor, and then nothing has changed.
+    void set_keys(std::span<const cluster_key> keys);
     /// Closes every link with a goodbye (errc::shut_down) and what waits to be sent before it. The table goes on working.
     void close_all(const std::string& text);
     /// Stops listening, fails whoever waits, reports every link down and closes it without waiting. Idempotent. No event comes

@@ -11,12 +11,14 @@
 
 namespace covey::net {
 
-/// What all sessions of a peer share: the pre-shared key derived from the cluster key, and the settings (TLS 1.3 only, that
-/// key with an ephemeral (EC)DH exchange, no certificates, no tickets). Immutable; sessions on many threads may share it.
+/// What all sessions of a peer share: the pre-shared keys derived from the cluster's keys, and the settings (TLS 1.3 only, one of
+/// those with an ephemeral (EC)DH exchange, no certificates, no tickets). Immutable; sessions on many threads may share it.
 class tls_context {
 public:
-    /// Throws errc::auth_failed when OpenSSL cannot offer this.
-    tls_context(const cluster_key& key, const cluster_id& cluster);
+    /// A client proves the first of `keys`, a server accepts any. Throws errc::bad_argument for no key, errc::auth_failed when
+    /// OpenSSL cannot offer this.
+    tls_context(std::span<const cluster_key> keys, const cluster_id& cluster);
+    tls_context(const cluster_key& key, const cluster_id& cluster) : tls_context(std::span(&key, 1), cluster) {}
     tls_context(const tls_context&) = delete;
     tls_context& operator=(const tls_context&) = delete;
     ~tls_context();

@@ -3,6 +3,7 @@
 
 #include <covey/core/environment.hpp>
 #include <covey/core/random.hpp>
+#include <covey/sim/clock.hpp>
 #include <covey/sim/event_queue.hpp>
 #include <covey/sim/stream.hpp>
 
@@ -52,6 +53,9 @@ public:
     /// (loses, if negative; at most 10,000 either way). Timers that are armed keep their moment. Do not go back behind
     /// what the clock has shown: it is a steady one.
     void set_clock(duration offset, std::int64_t drift_ppm = 0);
+    /// The drift alone, from now on; or a jump ahead.
+    void set_drift(std::int64_t drift_ppm);
+    void step_clock(duration forward) noexcept { m_clock.step(forward); }
 
     // scheduler
     void post(std::coroutine_handle<> work) noexcept override;
@@ -89,7 +93,6 @@ private:
     bool datagram_port_taken(std::uint16_t port) const { return m_datagrams.count(port) != 0; }
     bool stream_port_taken(std::uint16_t port) const { return m_listeners.count(port) != 0; }
     void require_on(const char* what) const;
-    time_point to_global(time_point local) const noexcept;
     void send(std::uint16_t from_port, const endpoint& to, bytes_view bytes);
     void deliver(std::uint16_t to_port, const endpoint& from, bytes_view bytes);
     void add_stream(const std::shared_ptr<detail::stream_pair>& pair, unsigned side);
@@ -109,9 +112,9 @@ private:
     std::map<std::uint16_t, std::shared_ptr<detail::listening>> m_listeners;
     std::vector<stream_place> m_streams;  // pruned of dead ones whenever it has doubled
     std::size_t m_streams_prune_at = 64;
-    time_point m_clock_base{};   // of the simulation, when the clock was set
-    time_point m_clock_local{};  // what this host's clock showed then
-    std::int64_t m_clock_ppm = 0;
+    drifting_clock m_clock;
+    duration m_service{};    // that each event takes
+    time_point m_free_at{};  // when it is done with what it has taken
 };
 
 }  // namespace covey::sim

@@ -67,6 +67,8 @@ public:
     /// As SIGSTOP and, after `span`, SIGCONT: its events wait and then run in order. Its kernel goes on: connections are
     /// taken, bytes arrive, datagrams fill the receive buffer.
     void pause(host& h, duration span);
+    /// From now on each event of this process takes it that long, the next one waits; zero: no time, as at first.
+    void slow(host& h, duration service) noexcept;
 
     /// Faults, partitions, clogs.
     network& net() noexcept { return m_network; }
@@ -85,7 +87,8 @@ private:
     event_queue::ticket schedule(time_point when, event what);
     host* find(const endpoint& address) noexcept;
     void run(event e);
-    void put_off(host& h);
+    time_point admit(host& h) noexcept;
+    void put_off(host& h, time_point until);
     bool on_this_thread() const noexcept { return std::this_thread::get_id() == m_thread; }
     byte_buffer take_buffer();
 

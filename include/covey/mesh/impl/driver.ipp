@@ -3,6 +3,8 @@
 #include <covey/core/detail/concat.hpp>
 #include <covey/mesh/driver.hpp>
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
@@ -15,11 +17,12 @@ namespace covey::mesh {
 class driver::core : public std::enable_shared_from_this<driver::core> {
 public:
     core(environment& env, const config& how, member_info self, const cluster_id& cluster, driver_callbacks callbacks,
-         std::unique_ptr<datagram_seal> seal)
+         std::unique_ptr<datagram_seal> seal, std::shared_ptr<record_pool> records)
         : m_env(env),
+          m_packet_bytes_max(how.packet_bytes_max),
           m_callbacks(std::move(callbacks)),
           m_seal(std::move(seal)),
-          m_machine(how, std::move(self), cluster, env.random()),
+          m_machine(how, std::move(self), cluster, env.random(), std::move(records)),
           m_timer(*this) {}
 
     endpoint open(const endpoint& bind) {
@@ -68,7 +71,12 @@ public:
         return m_view;
     }
 
-    std::uint64_t unsealable() const noexcept { return m_unsealable.load(std::memory_order_relaxed); }
+    rejection_counts rejections() const {
+        rejection_counts counts;
+        counts.protocol = ask([](const machine& m) { return m.stats().rejected; });
+        for (std::size_t i = 0; i < m_rejected.size(); ++i) counts.seal[i] = m_rejected[i].count.load(std::memory_order_relaxed);
+        return counts;
+    }
 
     void close() noexcept {
         std::shared_ptr<core> kept;
@@ -111,11 +119,25 @@ private:
     void on_datagram(const endpoint& from, bytes_view bytes) {
         if (m_seal == nullptr) return act([&](machine& m, time_point now) { m.on_datagram(now, from, bytes); });
         byte_buffer plain;
-        if (!m_seal->open(bytes, plain)) {
-            m_unsealable.fetch_add(1, std::memory_order_relaxed);
-            return;
+        std::optional<net::seal_rejection> why;
+        if (bytes.size() > m_packet_bytes_max) {
+            why = net::seal_rejection::oversized;
+        } else {
+            why = m_seal->open(bytes, plain);
         }
+        if (why) return reject(from, *why);
         act([&](machine& m, time_point now) { m.on_datagram(now, from, plain); });
+    }
+
+    /// Counts; and says so now and then, for a peer with a wrong key would otherwise be silence.
+    void reject(const endpoint& from, net::seal_rejection why) {
+        rejected& r = m_rejected[static_cast<std::size_t>(why)];
+        const std::uint64_t count = r.count.fetch_add(1, std::memory_order_relaxed) + 1;
+        const time_point now = m_env.now();
+        if (now < r.next_line) return;
+        r.next_line = after(now, log_interval);
+        m_env.log(log_level::warning, covey::detail::concat({"a datagram from ", to_string(from), " was thrown away: ", to_string(why),
+                                                             " (", count, " so far for this reason)"}));
     }
 
     static void on_timer(timer& t) noexcept {
@@ -125,7 +147,11 @@ private:
         kept = std::move(self.m_kept_by_timer);
         self.m_armed = false;
         if (self.m_closed) return;
-        self.m_machine.on_time(self.m_env.now());
+        const time_point now = self.m_env.now();
+        // What keeps the timer waiting (busy workers, a busy machine) keeps the answers to our pings waiting as well.
+        if (now > self.m_due) self.m_machine.on_lag(now, now - self.m_due);
+        if (self.m_callbacks.current_load) self.m_machine.set_load(self.m_callbacks.current_load());
+        self.m_machine.on_time(now);
         self.arm();
         self.deliver(lock);
     }
@@ -141,6 +167,7 @@ private:
         }
         m_armed = true;
         m_armed_for = wanted;
+        m_due = std::max(wanted, m_env.now());  // what is wanted may be overdue: that is no lag
         m_kept_by_timer = shared_from_this();
         m_env.arm(m_timer, wanted);
     }
@@ -189,7 +216,15 @@ private:
         }
     }
 
+    static constexpr duration log_interval = std::chrono::minutes(1);
+    struct rejected {
+        std::atomic<std::uint64_t> count{0};
+        time_point next_line{};  // touched by the socket's serialised callbacks only
+    };
+
     environment& m_env;
+    const std::size_t m_packet_bytes_max;
+    std::array<rejected, static_cast<std::size_t>(net::seal_rejection::count_)> m_rejected;
     mutable std::mutex m_mutex;
     std::condition_variable m_idle;
     driver_callbacks m_callbacks;
@@ -198,11 +233,11 @@ private:
     unique_function<void()> m_on_left;
     machine m_machine;
     mutable std::shared_ptr<const view> m_view;
-    std::atomic<std::uint64_t> m_unsealable{0};
 
     wake m_timer;
     bool m_armed = false;
     time_point m_armed_for = never;
+    time_point m_due = never;
     std::shared_ptr<core> m_kept_by_timer;
 
     bool m_closed = false;
@@ -211,8 +246,8 @@ private:
 };
 
 COVEY_INLINE driver::driver(environment& env, const config& how, member_info self, const cluster_id& cluster, driver_callbacks callbacks,
-                            std::unique_ptr<datagram_seal> seal)
-    : m_core(std::make_shared<core>(env, how, std::move(self), cluster, std::move(callbacks), std::move(seal))) {}
+                            std::unique_ptr<datagram_seal> seal, std::shared_ptr<record_pool> records)
+    : m_core(std::make_shared<core>(env, how, std::move(self), cluster, std::move(callbacks), std::move(seal), std::move(records))) {}
 
 COVEY_INLINE driver::~driver() { close(); }
 
@@ -240,6 +275,18 @@ COVEY_INLINE void driver::report_connection_refused(peer_id id) {
     m_core->act([&](machine& m, time_point now) { m.report_connection_refused(now, id); });
 }
 
+COVEY_INLINE void driver::describe(description what) {
+    m_core->act([&](machine& m, time_point now) { m.describe(now, std::move(what)); });
+}
+
+COVEY_INLINE void driver::set_load(const load& now) {
+    m_core->act([&](machine& m, time_point) { m.set_load(now); });
+}
+
+COVEY_INLINE void driver::on_lag(duration lag) {
+    m_core->act([&](machine& m, time_point now) { m.on_lag(now, lag); });
+}
+
 COVEY_INLINE std::shared_ptr<const view> driver::members() const { return m_core->members(); }
 
 COVEY_INLINE std::optional<member> driver::find(peer_id id) const {
@@ -262,7 +309,7 @@ COVEY_INLINE statistics driver::stats() const {
     return m_core->ask([](const machine& m) { return m.stats(); });
 }
 
-COVEY_INLINE std::uint64_t driver::unsealable() const { return m_core->unsealable(); }
+COVEY_INLINE rejection_counts driver::rejections() const { return m_core->rejections(); }
 
 COVEY_INLINE void driver::close() noexcept { m_core->close(); }
 

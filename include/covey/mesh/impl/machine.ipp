@@ -17,8 +17,9 @@ inline config checked(const config& c) {
     };
     constexpr duration least = std::chrono::milliseconds(1);
     constexpr duration most = std::chrono::hours(24);
-    for (const duration d : {c.probe_interval, c.probe_timeout, c.probe_give_up, c.gossip_interval, c.push_pull_interval,
-                             c.join_retry_first, c.join_retry_max, c.leave_linger, c.dead_retry}) {
+    for (const duration d :
+         {c.probe_interval, c.probe_timeout, c.probe_give_up, c.gossip_interval, c.push_pull_interval, c.join_retry_first, c.join_retry_max,
+          c.leave_linger, c.dead_retry, c.mark_half_life, c.load_interval, c.split_memory}) {
         require(d >= least && d <= most, "every interval and timeout must be between 1 ms and 24 h");
     }
     require(c.probe_give_up > c.probe_timeout, "probe_give_up must be longer than probe_timeout");
@@ -27,9 +28,17 @@ inline config checked(const config& c) {
     require(c.retransmit_multiplier >= 1 && c.retransmit_multiplier <= 64, "retransmit_multiplier must be 1 to 64");
     require(c.suspicion_multiplier >= 1 && c.suspicion_multiplier <= 64, "suspicion_multiplier must be 1 to 64");
     require(c.suspicion_factor_max >= 1 && c.suspicion_factor_max <= 64, "suspicion_factor_max must be 1 to 64");
+    require(c.join_fanout >= 1 && c.join_fanout <= 16, "join_fanout must be 1 to 16");
+    require(c.flaky_marks >= 1 && c.steady_marks < c.flaky_marks, "steady_marks must be less than flaky_marks");
+    require(c.accuser_marks >= 1, "accuser_marks must be at least 1");
+    require(c.inconclusive_max <= 1000, "inconclusive_max must be at most 1000");
+    require(c.exchange_bytes >= 8192 && c.exchange_bytes <= exchange_bytes_max / 2, "exchange_bytes must be 8 KiB to 512 KiB");
+    require(c.exchange_bytes_per_second >= c.exchange_bytes, "exchange_bytes_per_second must be at least exchange_bytes");
     require(c.health_max <= 64, "health_max must be at most 64");
     require(c.packet_bytes_max >= 1024 && c.packet_bytes_max <= 65000, "packet_bytes_max must be 1024 to 65000");
     require(c.members_max >= 2 && c.outputs_max >= 64 && c.broadcasts_max >= 16, "a bound is too small to work with");
+    require(c.members_max + c.tombstones_max < detail::row_index::rows_max,
+            "members_max and tombstones_max together must be below 4 million");
     return c;
 }
 
@@ -42,13 +51,18 @@ inline unsigned ceil_log10(std::size_t n) noexcept {
 
 }  // namespace detail
 
-COVEY_INLINE machine::machine(const config& how, member_info self, const cluster_id& cluster, std::uint64_t seed)
+COVEY_INLINE machine::machine(const config& how, member_info self, const cluster_id& cluster, std::uint64_t seed,
+                              std::shared_ptr<record_pool> records)
     : m_config(detail::checked(how)),
       m_cluster(cluster),
       m_self(std::move(self)),
       m_random(hash_combine(seed, m_self.id.value)),
+      m_records(std::move(records)),
+      m_table(m_self.id, m_random.next()),
       m_broadcasts(how.broadcasts_max),
-      m_prober(static_cast<std::uint32_t>(m_random.next()), how.health_max) {
+      m_prober(static_cast<std::uint32_t>(m_random.next()), how.health_max),
+      m_flaps(how.mark_half_life),
+      m_refuted(how.mark_half_life) {
     member_info addressed = m_self;
     addressed.address = endpoint::v4(127, 0, 0, 1, 1);
     if (const char* why = fault(addressed))
@@ -63,7 +77,10 @@ COVEY_INLINE void machine::start(time_point now) {
                                            ", which is no address they can send to; give the address of one interface"}),
                     m_self.id);
     }
+    m_self_record = std::make_shared<const record>(m_self);
+    if (m_records != nullptr) m_self_record = m_records->decode(m_self_record->encoded());
     m_started = true;
+    m_lineage = mix64(m_self.id.value);
     // A random phase each, so that peers started together do not act together.
     const auto phase = [&](duration d) {
         return after(now, duration(static_cast<std::int64_t>(m_random.below(static_cast<std::uint64_t>(d.count())))));
@@ -72,8 +89,30 @@ COVEY_INLINE void machine::start(time_point now) {
     m_next_gossip = phase(m_config.gossip_interval);
     m_next_push_pull = after(phase(m_config.push_pull_interval), m_config.push_pull_interval / 2);
     m_next_dead_retry = is_observer() ? never : phase(m_config.dead_retry);
+    m_reply_tokens = m_config.exchange_bytes_per_second;
+    m_reply_refilled = now;
     ++m_self_changes;
-    broadcast_self();
+    broadcast(m_self.id, {});
+}
+
+COVEY_INLINE void machine::describe(time_point, description what) {
+    what.address = m_self.address;
+    what.bulk = m_self.bulk;
+    what.role = m_self.role;
+    if (m_started) {
+        m_self_record = std::make_shared<const record>(what);
+    } else if (what.address.port != 0 && fault(what) != nullptr) {
+        throw error(errc::bad_argument, covey::detail::concat({"this peer's own record: ", fault(what)}), m_self.id);
+    }
+    static_cast<description&>(m_self) = std::move(what);
+    if (!m_started || m_leaving) return;
+    ++m_self.incarnation;
+    ++m_self_changes;
+    broadcast(m_self.id, {});
+}
+
+COVEY_INLINE member machine::self_member() const {
+    return {m_self.id, m_self.epoch, m_self.incarnation, m_self_record, m_left || m_leaving ? member_state::left : member_state::alive};
 }
 
 COVEY_INLINE std::optional<output> machine::next_output() {
@@ -102,18 +141,19 @@ COVEY_INLINE std::size_t machine::packet_budget() const noexcept { return m_conf
 COVEY_INLINE unsigned machine::sends_max() const noexcept { return m_config.retransmit_multiplier * detail::ceil_log10(live_count() + 1); }
 
 COVEY_INLINE std::uint64_t machine::view_digest() const noexcept {
-    return m_table.digest() ^ (is_observer() || m_leaving ? 0 : table::digest_of(member(m_self)));
+    if (is_observer() || m_leaving) return m_table.digest();
+    return m_table.digest() ^ table::digest_of(member(m_self.id, m_self.epoch, 0, nullptr, member_state::alive));
 }
 
 COVEY_INLINE view machine::make_view() const {
     view v;
     v.number = snapshot_number();
     v.digest = view_digest();
-    v.members.reserve(live_count());
-    v.members.push_back(self_member());
-    for (const auto& [id, e] : m_table.entries()) {
-        if (e.record.is_live()) v.members.push_back(e.record);
-    }
+    v.members = m_table.live_members();
+    v.members.insert(v.members.begin(), self_member());
+    v.members_at_most = v.members.size() + m_table.died_since(m_split_since);
+    v.is_split_suspected = m_split;
+    v.lineage = m_lineage;
     return v;
 }
 
@@ -121,6 +161,18 @@ COVEY_INLINE std::optional<member> machine::find(peer_id id) const {
     if (id == m_self.id) return self_member();
     if (const member* m = m_table.find(id)) return *m;
     return std::nullopt;
+}
+
+COVEY_INLINE record_ptr machine::decode_record(bytes_view encoded) {
+    return m_records != nullptr ? m_records->decode(encoded) : record::decode(encoded);
+}
+
+/// What is true of the subject now; nothing if it is forgotten.
+COVEY_INLINE void machine::write_news(const broadcast_queue::entry& e, byte_buffer& out) const {
+    byte_writer w(out);
+    if (e.subject == m_self.id) return claim::about(self_member(), m_self.id).write(w);
+    const table::row* r = m_table.find(e.subject);
+    if (r != nullptr) claim::about(*r, e.accuser).write(w);
 }
 
 COVEY_INLINE void machine::send_packet(const endpoint& to, const control& request, std::span<const claim> first, std::size_t budget,
@@ -137,21 +189,41 @@ COVEY_INLINE void machine::send_packet(const endpoint& to, const control& reques
         }
     }
     // News is sent a limited number of times: none of them is spent on the dead.
-    if (extra == gossip::fill_in && bytes.size() < budget && !is_observer()) m_broadcasts.fill(bytes, budget - bytes.size(), sends_max());
+    if (extra == gossip::fill_in && bytes.size() < budget && !is_observer()) {
+        m_broadcasts.fill(bytes, budget - bytes.size(), sends_max(),
+                          [this](const broadcast_queue::entry& e, byte_buffer& out) { write_news(e, out); });
+        // Each once at most, however often it is still to be sent.
+        for (std::size_t n = std::min(loads_per_packet, m_load_news.size()); n > 0; --n) {
+            if (bytes.size() + load_claim::encoded_bytes > budget) break;
+            load_news news = m_load_news.front();
+            m_load_news.erase(m_load_news.begin());
+            const table::row* r = m_table.find(news.about);
+            if (r == nullptr || !r->is_live()) continue;
+            write_load(w, {r->id(), r->load_version, r->load()});
+            if (--news.sends_left > 0) m_load_news.push_back(news);
+        }
+    }
     emit(send_datagram{to, std::move(bytes)});
 }
 
-COVEY_INLINE void machine::send_ping(time_point now, open_ping::purpose why, const member& target) {
+COVEY_INLINE control machine::ping_of(time_point now, std::uint32_t sequence, peer_id target) {
+    control c;
+    c.kind = control_kind::ping;
+    c.sequence = sequence;
+    c.target = target;
+    put_load(now, c);
+    return c;
+}
+
+COVEY_INLINE bool machine::send_ping(time_point now, open_ping::purpose why, const member& target) {
     const duration timeout = m_prober.scaled(m_config.probe_timeout);
     const duration give_up = m_prober.scaled(m_config.probe_give_up);
     const bool is_probe = why == open_ping::purpose::probe;
-    const open_ping* p = m_prober.begin(why, target.id(), after(now, is_probe ? timeout : give_up), after(now, give_up));
-    if (p == nullptr) return;
+    open_ping* p = m_prober.begin(why, target.id(), after(now, is_probe ? timeout : give_up), after(now, give_up));
+    if (p == nullptr) return false;
+    p->sent = now;
     if (is_probe) ++m_stats.probes;
-    control ping;
-    ping.kind = control_kind::ping;
-    ping.sequence = p->sequence;
-    ping.target = target.id();
+    const control ping = ping_of(now, p->sequence, target.id());
     // Who is suspected or held dead is told so first: that is its chance to clear itself.
     if (target.state() == member_state::alive) {
         send_packet(target.address(), ping, {}, packet_budget());
@@ -159,55 +231,17 @@ COVEY_INLINE void machine::send_ping(time_point now, open_ping::purpose why, con
         const claim told = claim_about(target);
         send_packet(target.address(), ping, {&told, 1}, packet_budget(), target.is_live() ? gossip::fill_in : gossip::leave_out);
     }
+    return true;
 }
 
-COVEY_INLINE void machine::request_table(time_point now, const endpoint& to) {
-    const std::uint64_t nonce = m_random.next();
-    if (m_requests.size() >= requests_max) m_requests.erase(m_requests.begin());
-    m_requests.push_back(nonce);
-    send_push_pull(now, to, false, nonce);
+COVEY_INLINE void machine::broadcast(peer_id subject, peer_id accuser) {
+    if (!is_observer()) m_broadcasts.push(subject, accuser);
 }
-
-COVEY_INLINE void machine::send_push_pull(time_point now, const endpoint& to, bool is_reply, std::uint64_t nonce) {
-    push_pull message;
-    message.header = header();
-    message.is_reply = is_reply;
-    message.nonce = nonce;
-    message.self = self_member();
-    // An observer has nothing to tell.
-    if (!is_observer()) {
-        for (const auto& [id, e] : m_table.entries()) {
-            if (e.record.is_live()) message.members.push_back(e.record);
-        }
-        // Of the dead only the recent ones: that others died is known everywhere by now, or found out by trying.
-        const std::size_t most = std::min(m_config.members_max, message.members.size() + tombstones_told_max);
-        for (const auto& [id, e] : m_table.entries()) {
-            if (message.members.size() >= most) break;
-            if (!e.record.is_live() && e.has_address && now - e.changed < 4 * m_config.gossip_to_dead) message.members.push_back(e.record);
-        }
-    }
-    byte_buffer bytes;
-    encode(bytes, message);
-    ++m_stats.streams_out;
-    m_stats.stream_bytes_out += bytes.size();
-    emit(send_stream{to, std::move(bytes)});
-}
-
-COVEY_INLINE claim machine::claim_about(const member& subject) const { return {subject, m_self.id}; }
-
-COVEY_INLINE void machine::broadcast(const claim& news) {
-    if (is_observer()) return;
-    byte_buffer encoded;
-    byte_writer w(encoded);
-    news.write(w);
-    m_broadcasts.push(news.subject.id(), encoded);
-}
-
-COVEY_INLINE void machine::broadcast_self() { broadcast({self_member(), m_self.id}); }
 
 COVEY_INLINE time_point machine::next_wakeup() const noexcept {
     if (!m_started || m_left) return never;
-    time_point next = std::min({m_next_probe, m_next_push_pull, m_next_dead_retry, m_next_join, m_leave_by});
+    time_point next =
+        std::min({m_next_probe, m_next_push_pull, m_next_dead_retry, m_next_join, m_leave_by, m_next_catch_up, m_next_steadying});
     if (has_news() && live_count() > 1) next = std::min(next, m_next_gossip);
     return std::min({next, m_prober.next(), m_suspicions.next()});
 }

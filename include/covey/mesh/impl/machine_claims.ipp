@@ -17,10 +17,9 @@ inline constexpr std::uint32_t counter_max = 0xfffffff0u;
 }  // namespace detail
 
 COVEY_INLINE void machine::apply(time_point now, const claim& news, source via, peer_id told_by, bool pass_on) {
-    if (news.subject.epoch() >= detail::counter_max || news.subject.incarnation() >= detail::counter_max)
-        return reject(rejection::malformed);
-    if (news.subject.id() == m_self.id) return apply_about_self(now, news, told_by);
-    switch (news.subject.state()) {
+    if (news.epoch >= detail::counter_max || news.incarnation >= detail::counter_max) return reject(rejection::malformed);
+    if (news.id == m_self.id) return apply_about_self(now, news, told_by);
+    switch (news.state) {
         case member_state::alive: return apply_alive(now, news, pass_on);
         case member_state::suspect: return apply_suspect(now, news, pass_on);
         case member_state::dead:
@@ -29,46 +28,70 @@ COVEY_INLINE void machine::apply(time_point now, const claim& news, source via, 
 }
 
 COVEY_INLINE void machine::apply_alive(time_point now, const claim& news, bool pass_on) {
-    const member& subject = news.subject;
-    if (subject.role() == member_role::observer) return;
-    const member* known = m_table.find(subject.id());
+    const table::row* known = m_table.find(news.id);
     membership_event::what kind = membership_event::what::joined;
     bool is_event = true;
     if (known == nullptr) {
         if (m_table.live_count() + 1 >= m_config.members_max) return reject(rejection::full);
-    } else if (subject.epoch() > known->epoch()) {
+    } else if (news.epoch > known->epoch()) {
         kind = membership_event::what::rejoined;
-    } else if (subject.epoch() < known->epoch()) {
+    } else if (news.epoch < known->epoch()) {
         return reject(rejection::stale);
     } else if (!known->is_live()) {
         // Somebody still believes in a life that is over; if its owner does, it must hear of it.
-        tell_dead(subject.id());
+        tell_dead(news.id);
         return reject(rejection::stale);
-    } else if (subject.incarnation() <= known->incarnation()) {
+    } else if (news.incarnation <= known->incarnation()) {
         return;
     } else {
         kind = membership_event::what::alive_again;
         is_event = known->state() == member_state::suspect;
     }
-    const peer_id tenant = m_table.at_address(subject.address());
-    m_suspicions.erase(subject.id());
+    // Only what is new is looked into; mostly it is what we know.
+    record_ptr what;
+    if (known != nullptr && known->is_described() && std::ranges::equal(known->shared_record()->encoded(), news.encoded)) {
+        what = known->shared_record();
+    } else {
+        try {
+            what = decode_record(news.encoded);
+        } catch (const error&) {
+            return reject(rejection::malformed);
+        }
+    }
+    if (what->what().role == member_role::observer) return;
+    const peer_id tenant = m_table.at_address(what->what().address);
+    const bool is_flap = known != nullptr && what == known->shared_record();
+    std::uint32_t flaps = 0;
+    if (is_flap && kind == membership_event::what::alive_again) flaps = std::min(news.incarnation - known->incarnation(), 8u);
+    if (is_flap && kind == membership_event::what::rejoined && known->state() != member_state::left) flaps = 3;
+    if (kind == membership_event::what::alive_again && is_event) hold_against_accuser(now, *known);
+    m_suspicions.erase(news.id);
+    const member subject(news.id, news.epoch, news.incarnation, std::move(what), member_state::alive);
     m_table.put(now, subject, m_random);
-    if (pass_on) broadcast(news);
-    if (is_event) event(kind, subject);
+    // Of a crowd that joins at once, gossip could carry a part only, and keep what matters more waiting: tables are compared for that.
+    const bool is_crowd = kind == membership_event::what::joined && m_broadcasts.size() >= 2 * crowd;
+    if (pass_on && !is_crowd) broadcast(news.id, {});
+    if (is_event) event(kind, *m_table.find(news.id));
+    if (flaps != 0) mark_flap(now, news.id, flaps);
+    if (kind == membership_event::what::rejoined && m_split) watch_for_split(now, true);
     // Two processes cannot listen at one address, and this one is the news.
-    if (tenant && tenant != subject.id()) suspect_strongly(now, tenant);
+    if (tenant && tenant != news.id) suspect_strongly(now, tenant);
 }
 
 COVEY_INLINE void machine::apply_suspect(time_point now, const claim& news, bool pass_on) {
-    const member* known = m_table.find(news.subject.id());
-    if (known == nullptr || news.subject.epoch() != known->epoch() || !known->is_live()) return;
-    if (news.subject.incarnation() < known->incarnation()) return;
-    suspect(now, news.subject.id(), news.accuser, news.subject.incarnation(), pass_on);
+    const table::row* known = m_table.find(news.id);
+    if (known == nullptr || news.epoch != known->epoch() || !known->is_live()) return;
+    if (news.incarnation < known->incarnation()) return;
+    if (!is_believed(now, news.accuser)) {
+        if (known->state() == member_state::alive) verify(now, *known);
+        return;
+    }
+    suspect(now, now, news.id, news.accuser, news.incarnation, pass_on);
 }
 
 COVEY_INLINE void machine::apply_end(time_point now, const claim& news, source via, peer_id told_by, bool pass_on) {
-    const member& subject = news.subject;
-    const member* known = m_table.find(subject.id());
+    const table::row* known = m_table.find(news.id);
+    const member subject(news.id, news.epoch, news.incarnation, known == nullptr ? nullptr : known->shared_record(), news.state);
     if (known == nullptr) {
         // Remembered without an event, so that late news of its life does not bring it back.
         if (m_config.tombstones_max == 0) return;
@@ -76,22 +99,22 @@ COVEY_INLINE void machine::apply_end(time_point now, const claim& news, source v
         m_table.put(now, subject, m_random);
         return;
     }
-    if (subject.epoch() < known->epoch()) return reject(rejection::stale);
+    if (news.epoch < known->epoch()) return reject(rejection::stale);
     if (!known->is_live()) {
-        const bool said_goodbye =
-            subject.epoch() == known->epoch() && subject.state() == member_state::left && known->state() == member_state::dead;
-        if (said_goodbye) m_table.give_up(subject.id());
-        if (subject.epoch() > known->epoch()) m_table.put(now, subject, m_random);
+        const bool said_goodbye = news.epoch == known->epoch() && news.state == member_state::left && known->state() == member_state::dead;
+        if (said_goodbye) m_table.give_up(news.id);
+        if (news.epoch > known->epoch()) m_table.put(now, subject, m_random);
         return;
     }
-    // A table may be old: the subject gets a chance to answer to what it says (memberlist does the same).
-    const bool may_be_old = via == source::exchange && subject.state() == member_state::dead && subject.epoch() == known->epoch();
-    if (may_be_old && !is_observer())
-        return suspect(now, subject.id(), told_by, std::max(subject.incarnation(), known->incarnation()), pass_on);
-    member_info info = known->info();
-    info.epoch = subject.epoch();
-    info.incarnation = subject.incarnation();
-    declare(now, member(std::move(info), subject.state()), news.accuser, pass_on);
+    if (news.state == member_state::dead && news.epoch == known->epoch()) {
+        // A table may be old: the subject gets a chance to answer to what it says (memberlist does the same).
+        if (via == source::exchange && !is_observer())
+            return suspect(now, now, news.id, told_by, std::max(news.incarnation, known->incarnation()), pass_on);
+        // It has spoken since, or who says so says so of everybody.
+        if (known->state() == member_state::alive && (news.incarnation < known->incarnation() || !is_believed(now, news.accuser)))
+            return verify(now, *known);
+    }
+    declare(now, subject, news.accuser, pass_on);
 }
 
 COVEY_INLINE void machine::declare(time_point now, const member& subject, peer_id accuser, bool pass_on) {
@@ -100,8 +123,9 @@ COVEY_INLINE void machine::declare(time_point now, const member& subject, peer_i
     m_table.put(now, subject, m_random);
     const bool is_death = subject.state() == member_state::dead;
     if (is_death) ++m_stats.deaths;
-    if (pass_on) broadcast({subject, accuser});
+    if (pass_on) broadcast(subject.id(), accuser);
     event(is_death ? membership_event::what::dead : membership_event::what::left, subject);
+    if (is_death) watch_for_split(now, false);
 }
 
 COVEY_INLINE suspicions::terms machine::suspicion_terms() const {
@@ -118,43 +142,41 @@ COVEY_INLINE suspicions::terms machine::suspicion_terms() const {
     return t;
 }
 
-COVEY_INLINE void machine::suspect(time_point now, peer_id id, peer_id accuser, std::uint32_t incarnation, bool pass_on) {
-    const member* known = m_table.find(id);
+COVEY_INLINE void machine::suspect(time_point now, time_point silent_since, peer_id id, peer_id accuser, std::uint32_t incarnation,
+                                   bool pass_on) {
+    const table::row* known = m_table.find(id);
     if (known == nullptr || !known->is_live()) return;
     const bool is_new = known->state() == member_state::alive;
     if (is_new || incarnation > known->incarnation()) {
-        member_info info = known->info();
-        info.incarnation = incarnation;
-        m_table.put(now, member(std::move(info), member_state::suspect), m_random);
-        known = m_table.find(id);
+        m_table.put(now, member(id, known->epoch(), incarnation, known->shared_record(), member_state::suspect), m_random);
     }
     if (is_new) {
         ++m_stats.suspicions;
         // An observer asks nobody: it cannot clear anybody either, and waits for what the next table says.
-        if (!is_observer()) m_suspicions.start(now, id, accuser, suspicion_terms());
-        event(membership_event::what::suspected, *known);
+        if (!is_observer()) m_suspicions.start(silent_since, id, accuser, suspicion_terms());
+        event(membership_event::what::suspected, *m_table.find(id));
     } else if (!m_suspicions.confirm(id, accuser)) {
         return;
     }
-    if (pass_on) broadcast({*known, accuser});
+    if (pass_on) broadcast(id, accuser);
 }
 
 /// A suspicion of one that has cleared itself since, or that lives again.
 COVEY_INLINE bool machine::is_outdated(const claim& news) const {
-    if (news.subject.state() != member_state::suspect) return false;
-    const member* known = m_table.find(news.subject.id());
+    if (news.state != member_state::suspect) return false;
+    const table::row* known = m_table.find(news.id);
     if (known == nullptr || known->state() != member_state::alive) return false;
-    if (known->epoch() != news.subject.epoch()) return known->epoch() > news.subject.epoch();
-    return known->incarnation() > news.subject.incarnation();
+    if (known->epoch() != news.epoch) return known->epoch() > news.epoch;
+    return known->incarnation() > news.incarnation;
 }
 
 COVEY_INLINE void machine::suspect_strongly(time_point now, peer_id id) {
-    const member* known = m_table.find(id);
+    const table::row* known = m_table.find(id);
     if (known == nullptr || !known->is_live() || m_leaving || is_observer()) return;
-    suspect(now, id, m_self.id, known->incarnation(), true);
+    suspect(now, now, id, m_self.id, known->incarnation(), true);
     m_suspicions.hurry(now, id, after(now, m_config.probe_interval));
     // Asked at once and told at once: a live one clears itself with its answer.
-    if (!m_prober.probes(id)) send_ping(now, open_ping::purpose::check, *m_table.find(id));
+    if (!m_prober.asks(id)) send_ping(now, open_ping::purpose::check, *m_table.find(id));
 }
 
 COVEY_INLINE void machine::report_connection_refused(time_point now, peer_id id) {
@@ -162,28 +184,42 @@ COVEY_INLINE void machine::report_connection_refused(time_point now, peer_id id)
 }
 
 COVEY_INLINE void machine::tell_dead(peer_id id) {
-    const auto it = m_table.entries().find(id);
-    if (is_observer() || it == m_table.entries().end() || !it->second.worth_retrying || m_tell.size() >= tell_max) return;
+    const table::row* r = m_table.find(id);
+    if (is_observer() || r == nullptr || !r->worth_retrying || m_tell.size() >= tell_max) return;
     if (std::find(m_tell.begin(), m_tell.end(), id) == m_tell.end()) m_tell.push_back(id);
 }
 
 COVEY_INLINE void machine::apply_about_self(time_point now, const claim& news, peer_id told_by) {
-    if (m_leaving || is_observer()) return;
-    const member& subject = news.subject;
-    if (subject.epoch() < m_self.epoch) return;
-    if (!subject.is_live() || subject.epoch() > m_self.epoch) return begin_new_epoch(now, subject.epoch(), told_by);
-    if (subject.state() == member_state::suspect) {
-        if (subject.incarnation() >= m_self.incarnation) refute(subject.incarnation());
+    if (m_leaving || is_observer() || news.epoch < m_self.epoch) return;
+    const bool is_over = news.state == member_state::dead || news.state == member_state::left;
+    // Who hears nobody buries everybody; we have spoken since, and the others heard it. But who says so in answer to a question of ours
+    // hears us, and will not have us back in this life: so whoever is not believed is asked.
+    if (is_over && news.epoch == m_self.epoch && news.incarnation < m_self.incarnation && told_by != m_answering &&
+        !is_believed(now, news.accuser)) {
+        const table::row* teller = m_table.find(told_by);
+        if (teller != nullptr && teller->is_live() && !m_prober.asks(told_by)) send_ping(now, open_ping::purpose::check, *teller);
         return;
     }
-    const bool is_ours = subject.info() == m_self;
-    if (subject.incarnation() > m_self.incarnation) {
-        refute(subject.incarnation());
-    } else if (!is_ours && subject.incarnation() == m_self.incarnation && !m_conflict_noted) {
+    if (is_over || news.epoch > m_self.epoch) return begin_new_epoch(now, news.epoch, told_by);
+    if (news.state == member_state::suspect) {
+        if (news.incarnation < m_self.incarnation) return;
+        m_refuted.add(now, news.accuser, 1);
+        return refute(news.incarnation);
+    }
+    const bool is_ours = std::ranges::equal(m_self_record->encoded(), news.encoded);
+    if (news.incarnation > m_self.incarnation) {
+        refute(news.incarnation);
+    } else if (!is_ours && news.incarnation == m_self.incarnation && !m_conflict_noted) {
         m_conflict_noted = true;
-        say(log_level::error,
-            covey::detail::concat({"peer ", to_string(told_by), " knows our id ", to_string(m_self.id), " as \"", subject.name(), "\" at ",
-                                   to_string(subject.address()), ": two processes were given the same id; restart one of them"}));
+        std::string other = "unknown";
+        try {
+            const record_ptr what = decode_record(news.encoded);
+            other = covey::detail::concat({"\"", what->what().name, "\" at ", to_string(what->what().address)});
+        } catch (const error&) {
+            reject(rejection::malformed);
+        }
+        say(log_level::error, covey::detail::concat({"peer ", to_string(told_by), " knows our id ", to_string(m_self.id), " as ", other,
+                                                     ": two processes were given the same id; restart one of them"}));
     }
 }
 
@@ -192,7 +228,7 @@ COVEY_INLINE void machine::refute(std::uint32_t incarnation) {
     ++m_self_changes;
     ++m_stats.refutations;
     m_prober.missed();
-    broadcast_self();
+    broadcast(m_self.id, {});
 }
 
 COVEY_INLINE void machine::begin_new_epoch(time_point now, epoch_t over, peer_id told_by) {
@@ -201,13 +237,17 @@ COVEY_INLINE void machine::begin_new_epoch(time_point now, epoch_t over, peer_id
     ++m_self_changes;
     ++m_stats.rebirths;
     m_prober.missed();
-    broadcast_self();
+    broadcast(m_self.id, {});
     say(log_level::warning, covey::detail::concat({"peer ", to_string(told_by),
                                                    " says that this peer was declared dead; it goes on under epoch ", m_self.epoch}));
-    event(membership_event::what::rejoined, member(m_self));
-    // We were away, perhaps for long: whoever said so knows more.
-    const member* teller = m_table.find(told_by);
-    if (teller != nullptr && teller->address().port != 0) request_table(now, teller->address());
+    // It was us who were away: whom we took for dead meanwhile may live, and need not begin a new life for our sake.
+    const table::row* teller = m_table.find(told_by);
+    const std::optional<endpoint> where = teller != nullptr && teller->is_described() ? std::optional(teller->address()) : std::nullopt;
+    m_table.forget_dead();
+    m_split = false;
+    event(membership_event::what::rejoined, self_member());
+    // Whoever said so knows more.
+    if (where) open_exchange(now, *where);
 }
 
 }  // namespace covey::mesh

@@ -15,7 +15,9 @@ COVEY_INLINE void machine::on_time(time_point now) {
     run_probe(now);
     run_gossip(now);
     run_push_pull(now);
+    run_catch_up(now);
     run_dead_retry(now);
+    run_steadying(now);
     run_leaving(now);
 }
 
@@ -27,6 +29,13 @@ COVEY_INLINE void machine::make_up_for_lateness(time_point now) {
     const duration by = now - earliest + m_config.probe_timeout;
     m_prober.shift(by);
     m_suspicions.shift(by);
+    m_prober.missed();
+}
+
+COVEY_INLINE void machine::on_lag(time_point now, duration lag) {
+    // Once a probe interval at most: one long pause is one reason.
+    if (lag < m_config.probe_timeout / 2 || now < m_lag_noted) return;
+    m_lag_noted = after(now, m_config.probe_interval);
     m_prober.missed();
 }
 
@@ -45,8 +54,8 @@ COVEY_INLINE void machine::join(time_point now, std::span<const endpoint> seeds)
 COVEY_INLINE void machine::ask_seeds(time_point now) {
     std::vector<endpoint> some = m_seeds;
     m_random.shuffle(std::span(some));
-    if (some.size() > 3) some.resize(3);
-    for (const endpoint& e : some) request_table(now, e);
+    if (some.size() > m_config.join_fanout) some.resize(m_config.join_fanout);
+    for (const endpoint& e : some) open_exchange(now, e);
 }
 
 COVEY_INLINE void machine::run_joining(time_point now) {
@@ -60,34 +69,66 @@ COVEY_INLINE void machine::run_joining(time_point now) {
 COVEY_INLINE void machine::run_probe(time_point now) {
     if (now < m_next_probe || m_leaving) return;
     m_next_probe = after(now, m_prober.scaled(m_config.probe_interval));
-    const peer_id id = m_table.next_to_probe(m_random);
-    if (id && !m_prober.probes(id)) send_ping(now, open_ping::purpose::probe, *m_table.find(id));
+    // Every other probe goes to the next member on the ring, so that each is probed every other interval at least: chance alone
+    // would leave one in eight unasked for two intervals, and one in fifty for four.
+    m_ring_turn = !m_ring_turn;
+    peer_id id = std::exchange(m_probe_again, {});
+    if (!id) id = m_ring_turn ? m_table.successor() : m_table.next_to_probe(m_random);
+    const table::row* target = m_table.find(id);
+    if (target != nullptr && target->is_live() && !m_prober.asks(id)) send_ping(now, open_ping::purpose::probe, *target);
 }
 
 COVEY_INLINE void machine::run_pings(time_point now) {
     while (open_ping* p = m_prober.due(now)) {
-        if (p->why != open_ping::purpose::probe) {
+        if (p->why == open_ping::purpose::probe && !p->asked_helpers && now < p->give_up) {
+            ask_helpers(*p);
+        } else {
             const std::optional<open_ping> silent = m_prober.take(p->sequence);
-            if (silent->why == open_ping::purpose::relay)
-                answer(silent->requester, control_kind::nack, silent->requester_sequence, {}, packet_budget());
-            continue;
+            end_ping(now, *silent);
         }
-        if (p->asked_helpers || now >= p->give_up) {
-            const std::optional<open_ping> silent = m_prober.take(p->sequence);
-            fail_probe(now, *silent);
-            continue;
+    }
+}
+
+/// And, in parallel, a stream: where only datagrams do not pass, nobody is to be suspected.
+COVEY_INLINE void machine::ask_helpers(open_ping& p) {
+    p.asked_helpers = true;
+    p.due = p.give_up;
+    const table::row* target = m_table.find(p.target);
+    if (target == nullptr || !target->is_live()) return;
+    control request;
+    request.kind = control_kind::ping_req;
+    request.sequence = p.sequence;
+    request.target = p.target;
+    for (const peer_id helper : m_table.pick(m_config.indirect_probes, p.target, m_random)) {
+        const table::row* m = m_table.find(helper);
+        if (m->state() != member_state::alive) continue;
+        p.helpers.push_back(helper);
+        send_packet(m->address(), request, {}, packet_budget());
+    }
+    exchange ping;
+    ping.header = header();
+    ping.step = exchange_step::ping;
+    ping.nonce = p.sequence;
+    ping.target = p.target;
+    send_exchange(target->address(), ping);
+}
+
+COVEY_INLINE void machine::end_ping(time_point now, const open_ping& p) {
+    switch (p.why) {
+        case open_ping::purpose::probe: return fail_probe(now, p);
+        case open_ping::purpose::check: return;
+        case open_ping::purpose::relay: {
+            answer(now, p.requester, control_kind::nack, p.requester_sequence, {}, packet_budget());
+            // Whoever asked is about to suspect it: what we find by then is the independent confirmation it needs.
+            const table::row* m = m_table.find(p.target);
+            if (m != nullptr && m->is_live() && !m_leaving && !m_prober.asks(p.target)) send_ping(now, open_ping::purpose::confirm, *m);
+            return;
         }
-        p->asked_helpers = true;
-        p->due = p->give_up;
-        control request;
-        request.kind = control_kind::ping_req;
-        request.sequence = p->sequence;
-        request.target = p->target;
-        for (const peer_id helper : m_table.pick(m_config.indirect_probes, p->target, m_random)) {
-            const member* m = m_table.find(helper);
-            if (m->state() != member_state::alive) continue;
-            p->helpers.push_back(helper);
-            send_packet(m->address(), request, {}, packet_budget());
+        case open_ping::purpose::confirm: {
+            const table::row* m = m_table.find(p.target);
+            if (m != nullptr && m->state() == member_state::suspect && !m_leaving)
+                suspect(now, now, p.target, m_self.id, m->incarnation(), true);
+            return;
         }
     }
 }
@@ -96,19 +137,29 @@ COVEY_INLINE void machine::fail_probe(time_point now, const open_ping& p) {
     ++m_stats.probes_failed;
     // Helpers that said nothing, or none at all to ask: perhaps it is we who hear badly.
     if (p.helpers.empty() || p.nacks < p.helpers.size()) m_prober.missed();
-    if (m_leaving) return;
-    if (const member* m = m_table.find(p.target)) suspect(now, p.target, m_self.id, m->incarnation(), true);
+    const table::row* m = m_table.find(p.target);
+    if (m_leaving || m == nullptr || !m->is_live()) return;
+    if (p.stream_answered) return see_stream_only(now, *m);
+    // A flaky one that has just cleared itself would do so again, and the whole mesh would pass it on each time.
+    if (m->is_flaky() && m->state() == member_state::alive && now - m->changed < m_config.mark_half_life / 4) return;
+    // Nor do we hear any of the helpers: that says more of us than of it, unless it goes on.
+    if (!p.helpers.empty() && p.nacks == 0 && ++m_inconclusive <= m_config.inconclusive_max) {
+        ++m_stats.probes_inconclusive;
+        m_probe_again = p.target;
+        return;
+    }
+    suspect(now, std::min(p.sent, now), p.target, m_self.id, m->incarnation(), true);
 }
 
 COVEY_INLINE void machine::run_suspicions(time_point now) {
     while (const std::optional<suspicions::verdict> v = m_suspicions.take_due(now)) {
-        const member* m = m_table.find(v->subject);
+        const table::row* m = m_table.find(v->subject);
         if (m == nullptr || m->state() != member_state::suspect || m_leaving) continue;
         if (!v->is_final) {
             ask_about(now, *m, v->accuser);
             continue;
         }
-        declare(now, member(m->info(), member_state::dead), m_self.id, true);
+        declare(now, member(m->id(), m->epoch(), m->incarnation(), m->shared_record(), member_state::dead), m_self.id, true);
     }
 }
 
@@ -117,9 +168,9 @@ COVEY_INLINE void machine::run_suspicions(time_point now) {
 COVEY_INLINE void machine::ask_about(time_point now, const member& subject, peer_id accuser) {
     send_ping(now, open_ping::purpose::check, subject);
     const control nothing;
-    const claim doubt{subject, accuser};
+    const claim doubt = claim::about(subject, accuser);
     for (const peer_id id : m_table.pick(m_config.indirect_probes, subject.id(), m_random)) {
-        const member* other = m_table.find(id);
+        const table::row* other = m_table.find(id);
         if (other->state() == member_state::alive) send_packet(other->address(), nothing, {&doubt, 1}, packet_budget());
     }
 }
@@ -139,7 +190,7 @@ COVEY_INLINE void machine::run_gossip(time_point now) {
     for (unsigned i = 0; i < 4 && !m_tell.empty(); ++i) {
         const peer_id id = m_tell.front();
         m_tell.erase(m_tell.begin());
-        const member* m = m_table.find(id);
+        const table::row* m = m_table.find(id);
         if (m != nullptr && m->state() == member_state::dead) send_ping(now, open_ping::purpose::check, *m);
     }
 }
@@ -155,10 +206,11 @@ COVEY_INLINE void machine::run_push_pull(time_point now) {
     if (now < m_next_push_pull) return;
     m_next_push_pull = after(now, jittered(stretched_push_pull()));
     m_table.bury_before(now - m_config.tombstone_time);
+    if (m_split) watch_for_split(now, false);
     if (m_leaving) return;
     const std::vector<peer_id> one = m_table.pick(1, {}, m_random);
     if (!one.empty()) {
-        request_table(now, m_table.find(one.front())->address());
+        open_exchange(now, m_table.find(one.front())->address());
     } else if (!m_seeds.empty()) {
         // Alone: perhaps everybody else is where we once found them.
         ask_seeds(now);
@@ -180,7 +232,7 @@ COVEY_INLINE void machine::leave(time_point now) {
     m_next_probe = never;
     m_next_join = never;
     m_next_dead_retry = never;
-    broadcast_self();
+    broadcast(m_self.id, {});
     const control nothing;
     for (const peer_id id : m_table.pick(2 * std::size_t{m_config.gossip_fanout}, {}, m_random)) {
         if (!m_broadcasts.contains(m_self.id)) break;

@@ -22,9 +22,10 @@ COVEY_INLINE open_ping* prober::find(std::uint32_t sequence) noexcept {
     return it == m_open.end() ? nullptr : &*it;
 }
 
-COVEY_INLINE bool prober::probes(peer_id target) const noexcept {
-    return std::any_of(m_open.begin(), m_open.end(),
-                       [&](const open_ping& p) { return p.why == open_ping::purpose::probe && p.target == target; });
+COVEY_INLINE bool prober::asks(peer_id target) const noexcept {
+    return std::any_of(m_open.begin(), m_open.end(), [&](const open_ping& p) {
+        return (p.why == open_ping::purpose::probe || p.why == open_ping::purpose::confirm) && p.target == target;
+    });
 }
 
 COVEY_INLINE std::optional<open_ping> prober::take(std::uint32_t sequence) {
@@ -51,6 +52,7 @@ COVEY_INLINE open_ping* prober::due(time_point now) noexcept {
 
 COVEY_INLINE void prober::shift(duration by) {
     for (open_ping& p : m_open) {
+        p.sent = after(p.sent, by);
         p.due = after(p.due, by);
         p.give_up = after(p.give_up, by);
     }

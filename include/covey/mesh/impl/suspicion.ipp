@@ -14,14 +14,19 @@ COVEY_INLINE void suspicions::set_deadline(peer_id subject, entry& e, time_point
     m_deadlines.insert({e.due, subject});
 }
 
-COVEY_INLINE void suspicions::start(time_point now, peer_id subject, peer_id accuser, const terms& how) {
+COVEY_INLINE void suspicions::start(time_point since, peer_id subject, peer_id accuser, const terms& how) {
     erase(subject);
     entry& e = m_open[subject];
     e.how = how;
-    e.start = now;
+    e.start = since;
     e.questions_left = how.last_word == duration{} ? 0 : questions;
     e.accusers.push_back(accuser);
-    set_deadline(subject, e, after(now, how.confirmations == 0 ? how.shortest : how.longest));
+    set_deadline(subject, e, after(since, how.confirmations == 0 ? how.shortest : how.longest));
+}
+
+COVEY_INLINE peer_id suspicions::first_accuser(peer_id subject) const noexcept {
+    const auto it = m_open.find(subject);
+    return it == m_open.end() ? peer_id{} : it->second.accusers.front();
 }
 
 COVEY_INLINE bool suspicions::confirm(peer_id subject, peer_id accuser) {

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 namespace covey::net {
@@ -76,7 +77,7 @@ COVEY_INLINE cluster_key cluster_key::parse(std::string_view text) {
     return key;
 }
 
-COVEY_INLINE cluster_key cluster_key::load(const std::string& path) {
+COVEY_INLINE std::vector<cluster_key> cluster_key::load_all(const std::string& path) {
     const auto fail = [&path](const std::string& why) {
         return error(errc::auth_failed, covey::detail::concat({"key file ", path, ": ", why}));
     };
@@ -94,7 +95,11 @@ COVEY_INLINE cluster_key cluster_key::load(const std::string& path) {
     if ((info.st_mode & (S_IRWXG | S_IRWXO)) != 0)
         throw fail(covey::detail::concat({"others than its owner may use it; run `chmod 600 ", path, "`"}));
 
-    std::array<char, 256> text{};  // a key is 65 bytes; anything that fills this is none
+    std::array<char, keys_max * 128> text{};  // a key and its line end are 65 bytes; anything that fills this is none
+    struct wiper {
+        std::span<char> what;
+        ~wiper() { wipe(std::as_writable_bytes(what)); }
+    } const wipe_text{text};
     std::size_t length = 0;
     while (length < text.size()) {
         const ssize_t n = ::read(file.get(), text.data() + length, text.size() - length);
@@ -103,14 +108,30 @@ COVEY_INLINE cluster_key cluster_key::load(const std::string& path) {
         if (n == 0) break;
         length += static_cast<std::size_t>(n);
     }
-    try {
-        cluster_key key = parse({text.data(), length});
-        wipe(std::as_writable_bytes(std::span(text)));
-        return key;
-    } catch (const error& e) {
-        wipe(std::as_writable_bytes(std::span(text)));
-        throw fail(covey::detail::concat({e.what(), "; make a new one with `peerd keygen`"}));
-    }
+    std::vector<cluster_key> keys;
+    std::string_view rest(text.data(), length);
+    do {
+        const std::size_t end = std::min(rest.find('\n'), rest.size());
+        const std::string_view line = rest.substr(0, end);
+        rest.remove_prefix(std::min(end + 1, rest.size()));
+        const bool is_blank = line.find_first_not_of(" \t\r") == std::string_view::npos;
+        if (is_blank && !(rest.empty() && keys.empty())) continue;
+        if (keys.size() == keys_max) throw fail(covey::detail::concat({"more than ", keys_max, " keys"}));
+        try {
+            keys.push_back(parse(line));
+        } catch (const error& e) {
+            throw fail(covey::detail::concat({e.what(), "; make a new one with `peerd keygen`"}));
+        }
+        if (std::find(keys.begin(), keys.end() - 1, keys.back()) != keys.end() - 1)
+            throw fail(covey::detail::concat({"key ", to_string(keys.back().fingerprint()), " stands there twice"}));
+    } while (!rest.empty());
+    return keys;
+}
+
+COVEY_INLINE cluster_key cluster_key::load(const std::string& path) {
+    const std::vector<cluster_key> keys = load_all(path);
+    if (keys.size() == 1) return keys.front();
+    throw error(errc::auth_failed, covey::detail::concat({"key file ", path, ": ", keys.size(), " keys where one is wanted"}));
 }
 
 COVEY_INLINE std::string cluster_key::to_text() const {
@@ -168,6 +189,30 @@ COVEY_INLINE void cluster_key::derive(bytes_view info, std::span<std::byte> out)
     if (!context || EVP_KDF_derive(context.get(), reinterpret_cast<unsigned char*>(out.data()), out.size(), parameters) != 1) {
         throw error(errc::auth_failed, "deriving a key failed: this OpenSSL offers no HKDF-SHA256");
     }
+}
+
+COVEY_INLINE key_fingerprint cluster_key::fingerprint() const {
+    key_fingerprint f;
+    derive(as_bytes_view("covey key fingerprint 1"), std::as_writable_bytes(std::span(&f.value, 1)));
+    return f;
+}
+
+COVEY_INLINE std::string to_string(key_fingerprint f) {
+    static constexpr char digits[] = "0123456789abcdef";
+    std::string text(8, '0');
+    for (std::size_t i = 8; i-- > 0; f.value >>= 4) text[i] = digits[f.value & 15];
+    return text;
+}
+
+COVEY_INLINE std::optional<key_fingerprint> parse_key_fingerprint(std::string_view text) noexcept {
+    key_fingerprint f;
+    if (text.size() != 8) return std::nullopt;
+    for (const char c : text) {
+        const int digit = detail::hex_value(c);
+        if (digit < 0) return std::nullopt;
+        f.value = f.value << 4 | static_cast<std::uint32_t>(digit);
+    }
+    return f;
 }
 
 COVEY_INLINE bool cluster_key::operator==(const cluster_key& other) const noexcept {

@@ -12,7 +12,7 @@ namespace covey::net {
 // ---- listening
 
 COVEY_INLINE endpoint link_table::core::listen(const endpoint& local) {
-    if (!m_tls && !local.is_loopback()) {
+    if (!is_encrypted() && !local.is_loopback()) {
         throw error(errc::insecure_bind,
                     covey::detail::concat({to_string(local),
                                            " can be reached from other machines and there is no cluster key; make one with "
@@ -24,6 +24,8 @@ COVEY_INLINE endpoint link_table::core::listen(const endpoint& local) {
     const endpoint bound = listener->local();
     const std::lock_guard lock(m_mutex);
     if (m_closed) throw error(errc::shut_down, "this peer is shutting down and does not listen any more");
+    // A simulated machine calls its own address 127.0.0.1, too; the others need the one that it is bound to.
+    if (m_self.address == local) m_self.address = bound;
     if (m_self.address.port == 0) {
         if (m_self.address.is_unspecified()) m_self.address.address = bound.address;
         m_self.address.port = bound.port;
@@ -325,6 +327,7 @@ COVEY_INLINE std::shared_ptr<link> link_table::find(peer_id peer) const { return
 COVEY_INLINE std::vector<std::shared_ptr<link>> link_table::links() const { return m_core->links(); }
 COVEY_INLINE void link_table::drop(peer_id peer, errc why, const std::string& text) { m_core->drop(peer, why, text); }
 COVEY_INLINE void link_table::set_epoch(epoch_t epoch) { m_core->set_epoch(epoch); }
+COVEY_INLINE void link_table::set_keys(std::span<const cluster_key> keys) { m_core->set_keys(keys); }
 COVEY_INLINE void link_table::close_all(const std::string& text) { m_core->close_all(text); }
 COVEY_INLINE void link_table::close() { m_core->close(); }
 COVEY_INLINE link_table_statistics link_table::statistics() const { return m_core->statistics(); }

@@ -37,6 +37,15 @@ public:
         const std::lock_guard lock(m_mutex);
         m_self.epoch = epoch;
     }
+    void set_keys(std::span<const cluster_key> keys) {
+        auto fresh = std::make_shared<const tls_context>(keys, m_self.cluster);
+        const std::lock_guard lock(m_mutex);
+        m_tls.swap(fresh);
+    }
+    bool is_encrypted() const {
+        const std::lock_guard lock(m_mutex);
+        return m_tls != nullptr;
+    }
     void close_all(const std::string& text);
     void close();
     link_table_statistics statistics() const;

@@ -19,6 +19,8 @@ using ssl_context_ptr = std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)>;
 using ssl_ptr = std::unique_ptr<SSL, decltype(&SSL_free)>;
 
 inline constexpr std::string_view tls_identity_prefix = "covey ";
+inline constexpr std::size_t tls_fingerprint_digits = 8;
+inline constexpr std::size_t tls_cluster_digits = 32;
 /// A sender must take new keys before 2^24.5 records under one (RFC 8446, 5.5); this is well before.
 inline constexpr std::uint64_t tls_records_per_key = std::uint64_t{1} << 23;
 inline constexpr std::size_t tls_record_bytes = 16384;
@@ -26,13 +28,19 @@ inline constexpr std::size_t tls_record_bytes = 16384;
 }  // namespace detail
 
 struct tls_context::state {
-    std::array<std::byte, 32> secret{};
-    std::string identity;
+    struct psk {
+        std::array<std::byte, 32> secret{};
+        std::string identity;  // "covey <cluster> <fingerprint>"
+
+        psk() = default;
+        psk(const psk&) = default;
+        psk& operator=(const psk&) = default;
+        ~psk() { wipe(secret); }
+    };
+    std::vector<psk> keys;  // the one that a client proves first
     std::string cluster;
     detail::ssl_context_ptr client{nullptr, &SSL_CTX_free};
     detail::ssl_context_ptr server{nullptr, &SSL_CTX_free};
-
-    ~state() { wipe(secret); }
 };
 
 struct tls_session::engine {
@@ -65,12 +73,12 @@ namespace detail {
 inline tls_session::engine& tls_engine(SSL* ssl) { return *static_cast<tls_session::engine*>(SSL_get_app_data(ssl)); }
 
 /// The pre-shared key in the form OpenSSL wants: a session that might be resumed. The caller owns it; nullptr on failure.
-inline SSL_SESSION* tls_psk_session(SSL* ssl, const tls_context::state& shared) {
+inline SSL_SESSION* tls_psk_session(SSL* ssl, const tls_context::state::psk& key) {
     static constexpr unsigned char aes_128_gcm_sha256[] = {0x13, 0x01};
     const SSL_CIPHER* cipher = SSL_CIPHER_find(ssl, aes_128_gcm_sha256);
     SSL_SESSION* session = SSL_SESSION_new();
     if (session == nullptr || cipher == nullptr ||
-        SSL_SESSION_set1_master_key(session, reinterpret_cast<const unsigned char*>(shared.secret.data()), shared.secret.size()) != 1 ||
+        SSL_SESSION_set1_master_key(session, reinterpret_cast<const unsigned char*>(key.secret.data()), key.secret.size()) != 1 ||
         SSL_SESSION_set_cipher(session, cipher) != 1 || SSL_SESSION_set_protocol_version(session, TLS1_3_VERSION) != 1) {
         SSL_SESSION_free(session);
         return nullptr;
@@ -79,10 +87,10 @@ inline SSL_SESSION* tls_psk_session(SSL* ssl, const tls_context::state& shared) 
 }
 
 inline int tls_use_psk(SSL* ssl, const EVP_MD*, const unsigned char** identity, std::size_t* identity_size, SSL_SESSION** session) {
-    const tls_context::state& shared = tls_engine(ssl).context->get();
-    *session = tls_psk_session(ssl, shared);
-    *identity = reinterpret_cast<const unsigned char*>(shared.identity.data());
-    *identity_size = shared.identity.size();
+    const tls_context::state::psk& key = tls_engine(ssl).context->get().keys.front();
+    *session = tls_psk_session(ssl, key);
+    *identity = reinterpret_cast<const unsigned char*>(key.identity.data());
+    *identity_size = key.identity.size();
     return *session != nullptr ? 1 : 0;
 }
 
@@ -92,11 +100,15 @@ inline int tls_find_psk(SSL* ssl, const unsigned char* identity, std::size_t ide
     const std::string_view named(reinterpret_cast<const char*>(identity), identity_size);
     engine.key_offered = true;
     *session = nullptr;  // an unknown key: the handshake goes on without one and fails for want of a certificate
-    if (named != shared.identity) {
+    const auto found = std::find_if(shared.keys.begin(), shared.keys.end(), [named](const auto& key) { return key.identity == named; });
+    const tls_context::state::psk& first = shared.keys.front();
+    if (found == shared.keys.end()) {
         engine.other_identity = named.substr(0, 128);
-        return 1;
+        // Of our cluster: it is tried with a key that it cannot be, which tells the other side that the key is what is wrong.
+        const std::string_view ours = std::string_view(first.identity).substr(0, first.identity.size() - tls_fingerprint_digits);
+        if (!named.starts_with(ours)) return 1;
     }
-    *session = tls_psk_session(ssl, shared);
+    *session = tls_psk_session(ssl, found != shared.keys.end() ? *found : first);
     return *session != nullptr ? 1 : 0;
 }
 
@@ -120,10 +132,14 @@ inline ssl_context_ptr make_tls_context(const SSL_METHOD* method) {
 
 }  // namespace detail
 
-COVEY_INLINE tls_context::tls_context(const cluster_key& key, const cluster_id& cluster) : m_state(std::make_unique<state>()) {
+COVEY_INLINE tls_context::tls_context(std::span<const cluster_key> keys, const cluster_id& cluster) : m_state(std::make_unique<state>()) {
+    if (keys.empty()) throw error(errc::bad_argument, "encrypted links need at least one cluster key");
     m_state->cluster = to_string(cluster);
-    m_state->identity = covey::detail::concat({detail::tls_identity_prefix, m_state->cluster});
-    key.derive(as_bytes_view(covey::detail::concat({"covey tls psk 1 ", m_state->cluster})), m_state->secret);
+    for (const cluster_key& key : keys) {
+        state::psk& k = m_state->keys.emplace_back();
+        k.identity = covey::detail::concat({detail::tls_identity_prefix, m_state->cluster, " ", to_string(key.fingerprint())});
+        key.derive(as_bytes_view(covey::detail::concat({"covey tls psk 1 ", m_state->cluster})), k.secret);
+    }
     m_state->client = detail::make_tls_context(TLS_client_method());
     m_state->server = detail::make_tls_context(TLS_server_method());
     SSL_CTX_set_psk_use_session_callback(m_state->client.get(), &detail::tls_use_psk);
@@ -177,12 +193,13 @@ COVEY_INLINE void tls_session::engine::fail_from_queue() {
         return fail(errc::auth_failed, "the cluster key does not match; give every peer the same key file");
     }
     if (!other_identity.empty()) {
-        if (other_identity.starts_with(detail::tls_identity_prefix) && other_identity.size() == context->get().identity.size()) {
-            std::string other = other_identity.substr(detail::tls_identity_prefix.size());
-            if (std::all_of(other.begin(), other.end(), [](char c) { return detail::hex_value(c) >= 0; })) {
-                return fail(errc::wrong_cluster, covey::detail::concat({"the other side belongs to cluster ", other, ", this peer to ",
-                                                                        context->get().cluster}));
-            }
+        const std::string_view named = other_identity;
+        const bool is_covey = named.starts_with(detail::tls_identity_prefix) && named.size() == context->get().keys.front().identity.size();
+        const std::string_view other =
+            is_covey ? named.substr(detail::tls_identity_prefix.size(), detail::tls_cluster_digits) : std::string_view();
+        if (is_covey && std::all_of(other.begin(), other.end(), [](char c) { return detail::hex_value(c) >= 0; })) {
+            return fail(errc::wrong_cluster,
+                        covey::detail::concat({"the other side belongs to cluster ", other, ", this peer to ", context->get().cluster}));
         }
         return fail(errc::auth_failed, "the other side speaks TLS but names a key that is no cluster key");
     }

@@ -175,15 +175,10 @@ private:
 /// Marks a timer that was armed when its host was switched off, or afterwards: armed, to its owner, and in no queue.
 inline constexpr std::size_t dead_timer = ~std::size_t{0};
 
-/// `d` at that drift: how far the drifting clock is ahead after d. Split, so that no product overflows.
-constexpr duration drift(duration d, std::int64_t ppm, std::int64_t per) noexcept {
-    return duration(d.count() / per * ppm + d.count() % per * ppm / per);
-}
-
 }  // namespace detail
 
-COVEY_INLINE host::host(simulation& sim, host_index index, std::string name) : m_sim(sim), m_index(index), m_name(std::move(name)) {
-    m_clock_base = m_clock_local = sim.now();
+COVEY_INLINE host::host(simulation& sim, host_index index, std::string name)
+    : m_sim(sim), m_index(index), m_name(std::move(name)), m_clock(sim.now()) {
     switch_on();
 }
 
@@ -197,25 +192,11 @@ COVEY_INLINE endpoint host::address(std::uint16_t port) const noexcept {
 
 COVEY_INLINE bool host::paused() const noexcept { return m_paused_until > m_sim.now(); }
 
-COVEY_INLINE void host::set_clock(duration offset, std::int64_t drift_ppm) {
-    if (drift_ppm < -10'000 || drift_ppm > 10'000) throw error(errc::bad_argument, "a clock drifts at most 10,000 ppm");
-    m_clock_base = m_sim.now();
-    m_clock_local = m_clock_base + offset;
-    m_clock_ppm = drift_ppm;
-}
+COVEY_INLINE void host::set_clock(duration offset, std::int64_t drift_ppm) { m_clock.set(m_sim.now(), offset, drift_ppm); }
 
-COVEY_INLINE time_point host::now() const noexcept {
-    const duration passed = m_sim.now() - m_clock_base;
-    return m_clock_local + passed + detail::drift(passed, m_clock_ppm, 1'000'000);
-}
+COVEY_INLINE void host::set_drift(std::int64_t drift_ppm) { m_clock.set_drift(m_sim.now(), drift_ppm); }
 
-COVEY_INLINE time_point host::to_global(time_point local) const noexcept {
-    if (local == never) return never;
-    const duration ahead = local - m_clock_local;
-    // One nanosecond on top of a rounded division: a timer never fires before its moment on the host's own clock.
-    const duration rounding(m_clock_ppm == 0 ? 0 : 1);
-    return after(m_clock_base, ahead - detail::drift(ahead, m_clock_ppm, 1'000'000 + m_clock_ppm) + rounding);
-}
+COVEY_INLINE time_point host::now() const noexcept { return m_clock.local(m_sim.now()); }
 
 COVEY_INLINE void host::post(std::coroutine_handle<> work) noexcept {
     assert(m_sim.on_this_thread() && work);
@@ -237,7 +218,7 @@ COVEY_INLINE void host::arm(timer& t, time_point when) {
     e.kind = event_kind::timer;
     e.host = m_index;
     e.target = &t;
-    const event_queue::ticket ticket = m_sim.schedule(to_global(when), std::move(e));
+    const event_queue::ticket ticket = m_sim.schedule(m_clock.global(when), std::move(e));
     t.slot = {when, ticket.order, ticket.index};
 }
 
@@ -363,7 +344,7 @@ COVEY_INLINE void host::switch_off() {
     if (!m_on) return;
     m_on = false;
     ++m_lives_lost;
-    m_paused_until = {};
+    m_paused_until = m_free_at = {};
     m_put_off_bytes = 0;
     // Everything that the process held is only collected here and destroyed at the end of the scope, when this host is
     // whole again: destructors of handlers and callbacks may come back.

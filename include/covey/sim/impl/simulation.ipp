@@ -63,16 +63,26 @@ COVEY_INLINE bool simulation::step() {
     ++m_events;
     m_now = std::max(m_now, when);
     const host_index h = m_queue.next().host;
-    if (h != no_host && m_hosts[h]->m_paused_until > m_now) {
-        put_off(*m_hosts[h]);
+    const time_point begin = h == no_host ? m_now : admit(*m_hosts[h]);
+    if (begin > m_now) {
+        put_off(*m_hosts[h], begin);
     } else {
         run(m_queue.take());
     }
     return true;
 }
 
-/// Moves the next event to the end of its host's pause, or loses it when the receive buffer is full.
-COVEY_INLINE void simulation::put_off(host& h) {
+/// When the next event, which is this host's, can be taken: after its pause, and in a slow process after those before it.
+COVEY_INLINE time_point simulation::admit(host& h) noexcept {
+    time_point begin = std::max(m_now, h.m_paused_until);
+    if (m_queue.next().put_off) return begin;
+    begin = std::max(begin, h.m_free_at);
+    if (h.m_service != duration{}) h.m_free_at = begin + h.m_service;
+    return begin;
+}
+
+/// Moves the next event to then, or loses it when the receive buffer is full.
+COVEY_INLINE void simulation::put_off(host& h, time_point until) {
     const event& next = m_queue.next();
     if (next.kind == event_kind::datagram && !next.put_off) {
         if (h.m_put_off_bytes + next.bytes.size() > host::receive_buffer_bytes) {
@@ -82,7 +92,7 @@ COVEY_INLINE void simulation::put_off(host& h) {
         }
         h.m_put_off_bytes += next.bytes.size();
     }
-    m_queue.put_off(h.m_paused_until);
+    m_queue.put_off(until);
 }
 
 COVEY_INLINE void simulation::run(event e) {
@@ -154,5 +164,7 @@ COVEY_INLINE void simulation::pause(host& h, duration span) {
     m_trace.add(m_now, h.index(), trace_kind::host_paused, static_cast<std::uint64_t>(span.count()));
     h.m_paused_until = std::max(h.m_paused_until, after(m_now, span));
 }
+
+COVEY_INLINE void simulation::slow(host& h, duration service) noexcept { h.m_service = service; }
 
 }  // namespace covey::sim

@@ -1,0 +1,266 @@
+// Tables compared: what gossip lost, and what was before this peer came. Three messages: hashes of buckets; all of the buckets
+// that differ; what the answering side lacks of them.
+#pragma once
+
+#include <covey/core/detail/concat.hpp>
+#include <covey/mesh/machine.hpp>
+
+#include <algorithm>
+
+namespace covey::mesh {
+
+/// News travels fast but may be lost. Digests that stay different while nothing is on its way call for a comparison, and so does
+/// a view of another size altogether: then one of the two has just come.
+COVEY_INLINE void machine::compare_views(time_point now, peer_id with, std::uint64_t digest, std::uint32_t members) {
+    if (digest == view_digest()) {
+        m_mismatches = 0;
+        m_sync_pause = duration{};
+        return;
+    }
+    const table::row* other = m_table.find(with);
+    ++m_mismatches;
+    if (now < m_sync_after || other == nullptr || !other->is_live()) return;
+    const std::size_t here = live_count();
+    const std::size_t gap = members > here ? members - here : here - members;
+    const bool is_far = gap > std::max<std::size_t>(8, here / 32);
+    // As long as comparing helps, it goes on.
+    const bool helped = m_sync_pause == duration{} && m_stats.exchanges_useful > 0;
+    if (!is_far && (m_mismatches < 3 || !(m_broadcasts.empty() || helped))) return;
+    m_mismatches = 0;
+    const duration least = is_far ? m_config.probe_interval : 4 * m_config.probe_interval;
+    m_sync_pause = std::clamp(m_sync_pause * 2, least, 8 * m_config.probe_interval);
+    m_sync_after = after(now, jittered(m_sync_pause));
+    open_exchange(now, other->address());
+}
+
+COVEY_INLINE std::vector<std::uint32_t> machine::bucket_hashes(unsigned bits) const {
+    std::vector<std::uint32_t> hashes(std::size_t{1} << bits, 0);
+    for (const table::row& r : m_table.rows()) {
+        if (r.is_live()) hashes[exchange::bucket_of(r.id(), bits)] ^= exchange::hash_of(r.id(), r.epoch(), r.incarnation());
+    }
+    if (!is_observer() && !m_leaving)
+        hashes[exchange::bucket_of(m_self.id, bits)] ^= exchange::hash_of(m_self.id, m_self.epoch, m_self.incarnation);
+    return hashes;
+}
+
+COVEY_INLINE void machine::send_exchange(const endpoint& to, const exchange& m) {
+    byte_buffer bytes;
+    encode(bytes, m);
+    ++m_stats.streams_out;
+    m_stats.stream_bytes_out += bytes.size();
+    emit(send_stream{to, std::move(bytes)});
+}
+
+COVEY_INLINE void machine::open_exchange(time_point, const endpoint& to) {
+    const std::uint64_t nonce = m_random.next();
+    if (m_requests.size() >= requests_max) m_requests.erase(m_requests.begin());
+    m_requests.push_back(nonce);
+    ++m_stats.exchanges_opened;
+    exchange m;
+    m.header = header();
+    m.step = exchange_step::open;
+    m.nonce = nonce;
+    m.lineage = m_lineage;
+    m.view_members = static_cast<std::uint32_t>(live_count());
+    m.bucket_bits = static_cast<std::uint8_t>(exchange::bits_for(live_count()));
+    m.hashes = bucket_hashes(m.bucket_bits);
+    const member self = self_member();
+    m.claims.push_back(claim_about(self));
+    send_exchange(to, m);
+}
+
+/// Of the dead only the recent ones: that others died is known everywhere by now, or found out by trying.
+COVEY_INLINE bool machine::is_worth_telling(time_point now, const table::row& r) const {
+    return r.is_live() || (r.is_described() && now - r.changed < 4 * m_config.gossip_to_dead);
+}
+
+/// How long an answer may be: half of what is left of this second, so that all of a crowd get something.
+COVEY_INLINE std::size_t machine::reply_allowance(time_point now) {
+    const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(now - m_reply_refilled).count();
+    if (ms > 0) {
+        const std::size_t most = m_config.exchange_bytes_per_second;
+        const std::size_t refill = ms >= 1000 ? most : most / 1000 * static_cast<std::size_t>(ms);
+        m_reply_tokens = std::min(most, m_reply_tokens + refill);
+        m_reply_refilled = now;
+    }
+    constexpr std::size_t least = 8192;
+    return std::clamp(m_reply_tokens / 2, least, m_config.exchange_bytes);
+}
+
+COVEY_INLINE void machine::on_stream_message(time_point now, const endpoint& from, bytes_view bytes) {
+    if (!m_started || m_left) return;
+    ++m_stats.streams_in;
+    m_stats.stream_bytes_in += bytes.size();
+    const exchange_result decoded = decode_exchange(bytes, m_cluster);
+    if (decoded.why != rejection::count_) return reject(decoded.why);
+    const exchange& m = decoded.value;
+    const peer_id sender = m.header.sender;
+    if (sender == m_self.id) return reject(rejection::own_echo);
+    switch (m.step) {
+        case exchange_step::open: return on_open(now, from, m);
+        case exchange_step::reply: return on_reply(now, from, m);
+        case exchange_step::close: return learn(now, m, m.claims.size() <= crowd);
+        case exchange_step::ping: return on_stream_ping(from, m);
+        case exchange_step::pong: return on_stream_pong(m);
+    }
+}
+
+COVEY_INLINE void machine::learn(time_point now, const exchange& m, bool pass_on) {
+    for (const claim& c : m.claims) apply(now, c, source::exchange, m.header.sender, pass_on || &c == &m.claims.front());
+    if (m.step == exchange_step::close || m.lineage == m_lineage) return;
+    // The larger mesh keeps its name; who is alone takes the other's.
+    const std::size_t here = m_step_members;
+    if (m.view_members < here || (m.view_members == here && m.lineage > m_lineage)) return;
+    m_lineage = m.lineage;
+    ++m_self_changes;
+}
+
+COVEY_INLINE void machine::on_open(time_point now, const endpoint& from, const exchange& m) {
+    exchange reply;
+    reply.step = exchange_step::reply;
+    reply.nonce = m.nonce;
+    reply.lineage = m_lineage;
+    reply.view_members = static_cast<std::uint32_t>(live_count());
+    reply.bucket_bits = m.bucket_bits;
+    m_step_members = live_count();
+    learn(now, m, true);
+    reply.header = header();  // it may have said that this life is over
+    const member self = self_member();
+    reply.claims.push_back(claim_about(self));
+    const std::vector<std::uint32_t> ours = bucket_hashes(m.bucket_bits);
+    reply.covered.resize(ours.size());
+    if (!is_observer() && ours != m.hashes) {
+        // Rows by bucket, from a random bucket on: what does not fit is not always the same.
+        const auto first = static_cast<std::size_t>(m_random.below(ours.size()));
+        std::vector<std::uint64_t> order;  // bucket, counted from the first, and row
+        for (std::size_t i = 0; i < m_table.rows().size(); ++i) {
+            const table::row& r = m_table.rows()[i];
+            const std::size_t bucket = exchange::bucket_of(r.id(), m.bucket_bits);
+            if (ours[bucket] == m.hashes[bucket] || r.id() == m.header.sender || !is_worth_telling(now, r)) continue;
+            order.push_back(((bucket + ours.size() - first) % ours.size()) << 32 | i);
+        }
+        std::sort(order.begin(), order.end());
+        std::size_t left = reply_allowance(now), at = 0, dead = 0;
+        for (std::size_t b = 0; b < ours.size(); ++b) {
+            const std::size_t bucket = (first + b) % ours.size();
+            if (ours[bucket] == m.hashes[bucket]) continue;
+            const std::size_t claims_before = reply.claims.size();
+            std::size_t bytes = 0;
+            for (; at < order.size() && order[at] >> 32 == b; ++at) {
+                const table::row& r = m_table.rows()[order[at] & 0xffffffffu];
+                if (!r.is_live() && ++dead > tombstones_told_max) continue;
+                // A suspect that the other does not know yet is a member first.
+                claim c = claim_about(r);
+                if (r.state() == member_state::suspect) {
+                    c.state = member_state::alive;
+                    c.encoded = r.shared_record()->encoded();
+                    reply.claims.push_back(c);
+                    bytes += c.encoded.size() + 20;
+                    c = claim_about(r);
+                }
+                reply.claims.push_back(c);
+                bytes += c.encoded.size() + 20;
+            }
+            if (bytes > left && claims_before > 1) {
+                reply.claims.resize(claims_before);
+                reply.is_cut_short = true;
+                break;
+            }
+            left -= std::min(left, bytes);
+            m_reply_tokens -= std::min(m_reply_tokens, bytes);
+            reply.covered[bucket] = true;
+        }
+    }
+    // What we hold against the sender, it must hear from somebody.
+    const table::row* sender = m_table.find(m.header.sender);
+    if (sender != nullptr && sender->state() != member_state::alive && !is_observer()) reply.claims.push_back(claim_about(*sender));
+    send_exchange(from, reply);
+}
+
+COVEY_INLINE void machine::on_reply(time_point now, const endpoint& from, const exchange& m) {
+    const auto asked = std::find(m_requests.begin(), m_requests.end(), m.nonce);
+    if (asked == m_requests.end()) return reject(rejection::unexpected);
+    m_requests.erase(asked);
+    // Who joins learns what everybody knows, and need not repeat it; unless it brings others with it.
+    const bool pass_on = live_count() > 1 && m.claims.size() <= crowd;
+    const std::uint64_t number = m_table.number();
+    m_step_members = live_count();
+    learn(now, m, pass_on);
+    if (m_table.number() != number) {
+        ++m_stats.exchanges_useful;
+        m_sync_pause = duration{};
+    }
+    if (m.is_cut_short && !m_leaving) m_next_catch_up = after(now, jittered(m_config.gossip_interval));
+
+    // What it did not say of the buckets it covered, it does not know.
+    if (!is_observer() && !m_leaving) {
+        std::vector<std::pair<peer_id, std::uint64_t>> theirs;
+        for (const claim& c : m.claims) theirs.push_back({c.id, (std::uint64_t{c.epoch} << 32) | c.incarnation});
+        std::sort(theirs.begin(), theirs.end());
+        exchange close;
+        close.header = header();
+        close.step = exchange_step::close;
+        close.nonce = m.nonce;
+        const member self = self_member();
+        close.claims.push_back(claim_about(self));
+        std::size_t left = m_config.exchange_bytes, dead = 0;
+        for (const table::row& r : m_table.rows()) {
+            if (left == 0 || !m.covered[exchange::bucket_of(r.id(), m.bucket_bits)]) continue;
+            if (r.id() == m.header.sender || !is_worth_telling(now, r)) continue;
+            const std::pair key{r.id(), (std::uint64_t{r.epoch()} << 32) | r.incarnation()};
+            const auto said = std::lower_bound(theirs.begin(), theirs.end(), key);
+            if (said != theirs.end() && said->first == r.id() && r.is_live()) continue;
+            if (!r.is_live() && ++dead > tombstones_told_max) continue;
+            claim c = claim_about(r);
+            if (r.state() == member_state::suspect) {
+                c.state = member_state::alive;
+                c.encoded = r.shared_record()->encoded();
+            }
+            close.claims.push_back(c);
+            left -= std::min(left, c.encoded.size() + 20);
+        }
+        if (close.claims.size() > 1) send_exchange(from, close);
+    }
+    if (!m_join_answered && !m_seeds.empty()) {
+        m_join_answered = true;
+        m_next_join = never;
+        say(log_level::info, covey::detail::concat({"joined through ", to_string(from), ": ", live_count(), " members"}));
+    }
+}
+
+/// The rest of what did not fit an answer, from somebody else.
+COVEY_INLINE void machine::run_catch_up(time_point now) {
+    if (now < m_next_catch_up) return;
+    m_next_catch_up = never;
+    if (m_leaving) return;
+    const std::vector<peer_id> one = m_table.pick(1, {}, m_random);
+    if (!one.empty()) open_exchange(now, m_table.find(one.front())->address());
+}
+
+COVEY_INLINE void machine::on_stream_ping(const endpoint& from, const exchange& m) {
+    if (m.target != m_self.id) return;
+    exchange pong;
+    pong.header = header();
+    pong.step = exchange_step::pong;
+    pong.nonce = m.nonce;
+    send_exchange(from, pong);
+}
+
+COVEY_INLINE void machine::on_stream_pong(const exchange& m) {
+    open_ping* open = m.nonce <= 0xffffffffu ? m_prober.find(static_cast<std::uint32_t>(m.nonce)) : nullptr;
+    if (open == nullptr || open->target != m.header.sender) return;  // late, as on a lossy path
+    open->stream_answered = true;
+}
+
+COVEY_INLINE void machine::on_stream_failed(time_point now, const endpoint& to) {
+    if (!m_started || m_left || m_join_answered) return;
+    if (std::find(m_seeds.begin(), m_seeds.end(), to) == m_seeds.end()) return;
+    // Said at first, then now and then.
+    if (m_join_attempts > 3 && m_join_attempts % 10 != 0) return;
+    const auto wait_ms =
+        m_next_join > now && m_next_join != never ? std::chrono::duration_cast<std::chrono::milliseconds>(m_next_join - now).count() : 0;
+    say(log_level::warning, covey::detail::concat({"seed ", to_string(to), " cannot be reached (attempt ", m_join_attempts,
+                                                   "); next attempt in ", wait_ms, " ms. Is a peer of this cluster running there?"}));
+}
+
+}  // namespace covey::mesh
