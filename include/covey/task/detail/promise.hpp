@@ -30,8 +30,7 @@ public:
     /// Whoever starts it enters its context for it.
     std::suspend_always initial_suspend() const noexcept { return {}; }
 
-    /// Keeps nothing, for what it kept would be written to the frame, at the end of each task. (Stores are what fork-join code
-    /// is short of: a processor takes one in each cycle, and several times as many other instructions.)
+    /// Keeps nothing, for what it kept would be written to the frame at the end of each task.
     struct final_awaiter {
         [[gnu::always_inline]] bool await_ready() const noexcept { return !this_thread_state().ends_long; }
         template <class Promise>
@@ -80,7 +79,7 @@ private:
     bool end_short() noexcept;
     std::coroutine_handle<> end_long(std::coroutine_handle<> self) noexcept;
 
-    // In an order in which compilers do not make vectors of neighbours, which takes more instructions than it saves.
+    // In an order in which compilers do not store neighbours as one vector, which takes more instructions than it saves.
     void* m_next;  // the coroutine that awaits, or the next child in line
     std::uint32_t m_flags;
     std::uint32_t m_index;  // in a join
