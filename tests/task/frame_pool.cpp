@@ -247,17 +247,8 @@ TEST_CASE("coroutines with frames of any size run on any thread", "[frame_pool]"
 
 TEST_CASE("the frame of a task is the one that the last of its kind had", "[frame_pool]") {
     // Under AddressSanitizer frames come from the heap each time, so that what is used after its end is seen.
-    struct here {
-        void*& out;
-        bool await_ready() const noexcept { return false; }
-        bool await_suspend(std::coroutine_handle<> h) const noexcept {
-            out = h.address();
-            return false;
-        }
-        void await_resume() const noexcept {}
-    };
     struct body {
-        static task<void> tell(void*& out) { co_await here{out}; }
+        static task<void> tell(void*& out) { co_await covey_test::told_address{out}; }
         static task<std::size_t> go(int n) {
             std::vector<void*> seen;
             for (int i = 0; i < n; ++i) {

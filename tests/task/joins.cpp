@@ -296,15 +296,6 @@ task<int> drives_foreign(int depth) {
 
 // ---- addresses that are used again
 
-struct told_address {
-    void*& out;
-    bool await_ready() const noexcept { return false; }
-    bool await_suspend(std::coroutine_handle<> h) const noexcept {
-        out = h.address();
-        return false;
-    }
-    void await_resume() const noexcept {}
-};
 struct reuse {
     event open{true};
     event go_on;
@@ -313,7 +304,7 @@ struct reuse {
     void* second = nullptr;
 };
 task<void> waits(event& e, void*& address) {
-    co_await told_address{address};
+    co_await covey_test::told_address{address};
     co_await e.wait();
 }
 task<void> takes_the_frame(reuse& r) { co_await waits(r.late, r.second); }

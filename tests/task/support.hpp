@@ -144,4 +144,15 @@ T run(step_scheduler& on, covey::task<T> t) {
     return run(on, context, std::move(t));
 }
 
+/// Awaited, it tells where the frame of the awaiting coroutine is.
+struct told_address {
+    void*& out;
+    bool await_ready() const noexcept { return false; }
+    bool await_suspend(std::coroutine_handle<> h) const noexcept {
+        out = h.address();
+        return false;
+    }
+    void await_resume() const noexcept {}
+};
+
 }  // namespace covey_test

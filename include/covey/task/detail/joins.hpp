@@ -61,7 +61,7 @@ protected:
 private:
     static constexpr std::uint32_t count = sizeof...(Ts);
 
-    // One function for all awaits of the same types, so that coroutines stay small.
+    // Part of the coroutine, where all it writes to lies at constant distances from the frame.
     [[gnu::always_inline]] std::coroutine_handle<> run(std::coroutine_handle<> parent, const task_context& context,
                                                        std::uint32_t flags) noexcept {
         place_values(std::index_sequence_for<Ts...>());
