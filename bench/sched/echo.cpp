@@ -169,15 +169,7 @@ int main(int argc, char** argv) {
         }
         const auto line = [&](std::string name, const char* unit, const bench::samples& mine, const bench::samples& other,
                               bench::goal goal) {
-            const bench::figure& f = out.add({.benchmark = std::move(name),
-                                              .threads = threads,
-                                              .unit = unit,
-                                              .ours = mine.median(),
-                                              .ours_least = mine.least(),
-                                              .peer = other.median(),
-                                              .peer_least = other.least(),
-                                              .peer_name = "asio::awaitable",
-                                              .goal = goal});
+            const bench::figure& f = out.add(bench::compare(std::move(name), threads, unit, mine, other, "asio::awaitable", goal));
             std::printf("| %s | %u | %.1f %s | %.1f %s | %.2f | %s | %s |\n", f.benchmark.c_str(), threads, f.ours, unit, f.peer, unit,
                         f.ratio(), f.goal_text().c_str(), f.verdict());
         };

@@ -57,15 +57,8 @@ void compare(const std::string& name, unsigned threads, unsigned repeat, double 
         ours_ms.add(mine);
         theirs_ms.add(other);
     }
-    const bench::figure& f = out.add({.benchmark = name,
-                                      .threads = threads,
-                                      .unit = "ms",
-                                      .ours = ours_ms.median(),
-                                      .ours_least = ours_ms.least(),
-                                      .peer = theirs_ms.median(),
-                                      .peer_least = theirs_ms.least(),
-                                      .peer_name = "oneTBB",
-                                      .goal = {bench::goal::kind::ratio_at_most, 1.05}});
+    const bench::figure& f =
+        out.add(bench::compare(name, threads, "ms", ours_ms, theirs_ms, "oneTBB", {bench::goal::kind::ratio_at_most, 1.05}));
     std::printf("| %s | %u | %.2f | %.2f | %.2f | %.2f | %.2f | %.2f | %.2f | %s | %s |\n", name.c_str(), threads,
                 serial_ms.median() * 1e6 / iterations, serial_ms.median(), f.ours, f.ours / serial_ms.median(), f.peer,
                 f.peer / serial_ms.median(), f.ratio(), f.goal_text().c_str(), f.verdict());

@@ -147,6 +147,20 @@ struct figure {
     const char* verdict() const noexcept { return goal.which == goal::kind::none ? "" : met() ? "yes" : "NO"; }
 };
 
+/// Medians and leasts of runs of both sides.
+inline figure compare(std::string benchmark, unsigned threads, const char* unit, const samples& ours, const samples& peer,
+                      const char* peer_name, bench::goal goal) {
+    return {.benchmark = std::move(benchmark),
+            .threads = threads,
+            .unit = unit,
+            .ours = ours.median(),
+            .ours_least = ours.least(),
+            .peer = peer.median(),
+            .peer_least = peer.least(),
+            .peer_name = peer_name,
+            .goal = goal};
+}
+
 /// Keeps the figures and writes them as `--csv FILE` says: appended, with a line of names if the file is new, so that several
 /// programs and compilers can share one.
 class report {

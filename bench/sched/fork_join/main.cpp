@@ -93,15 +93,8 @@ bench::figure measure(const std::string& name, unsigned threads, unsigned repeat
         ours_ms.add(mine);
         theirs_ms.add(other);
     }
-    return {.benchmark = name,
-            .threads = threads,
-            .unit = "ms",
-            .ours = ours_ms.median(),
-            .ours_least = ours_ms.least(),
-            .peer = theirs_ms.median(),
-            .peer_least = theirs_ms.least(),
-            .peer_name = "oneTBB",
-            .goal = {limit > 0 ? bench::goal::kind::ratio_at_most : bench::goal::kind::none, limit}};
+    return bench::compare(name, threads, "ms", ours_ms, theirs_ms, "oneTBB",
+                          {limit > 0 ? bench::goal::kind::ratio_at_most : bench::goal::kind::none, limit});
 }
 
 /// `tasks`: how many one run makes.
@@ -221,15 +214,8 @@ void measure_memory(unsigned threads, const settings& how, bench::report& out) {
                       }) -
                       nothing);
         }
-        const bench::figure& f = out.add({.benchmark = std::string(name) + " memory",
-                                          .threads = threads,
-                                          .unit = "MiB",
-                                          .ours = mine.median(),
-                                          .ours_least = mine.least(),
-                                          .peer = other.median(),
-                                          .peer_least = other.least(),
-                                          .peer_name = "oneTBB",
-                                          .goal = {bench::goal::kind::ratio_at_most, 1.5}});
+        const bench::figure& f = out.add(
+            bench::compare(std::string(name) + " memory", threads, "MiB", mine, other, "oneTBB", {bench::goal::kind::ratio_at_most, 1.5}));
         std::printf("| %s | %u | %.2f | %.2f | %.2f | %s | %s |\n", name, threads, f.ours, f.peer, f.ratio(), f.goal_text().c_str(),
                     f.verdict());
         std::fflush(stdout);
