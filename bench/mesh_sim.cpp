@@ -65,6 +65,7 @@ public:
         if (wanted == 0 || m_times.size() < wanted) return std::nullopt;
         return in_seconds(m_times[wanted - 1]);
     }
+    covey::time_point began() const { return m_began; }
     const std::vector<covey::duration>& times() const { return m_times; }
 
 private:
@@ -76,7 +77,7 @@ private:
 
 /// What all seeds of one size gave.
 struct results {
-    bench::samples bootstrap_s, death_all_s, crash_all_s, update_99_s, update_all_s, join_all_s;
+    bench::samples bootstrap_s, death_all_s, crash_all_s, update_99_s, update_all_s, join_all_s, join_sees_s;
     bench::samples hurt_gone, hurt_false;
     sim::histogram death_ms;  // by kill and peer that learnt of it
     sim::histogram idle, busy, gathering;
@@ -193,6 +194,9 @@ private:
         const bool known = m_fleet.run_until([&] { return m_awaited.times().size() >= others; }, patience);
         if (!known) ++m_out.unfinished;
         if (const auto last = m_awaited.share(1, others)) m_out.join_all_s.add(*last);
+        const bool sees = m_fleet.run_until([&] { return m_fleet.node(h)->live_count() > others; }, patience);
+        if (!sees) ++m_out.unfinished;
+        m_out.join_sees_s.add(in_seconds(m_fleet.now() - m_awaited.began()));
         m_fleet.run_for(5s);
     }
 
@@ -318,6 +322,7 @@ void print(const results& r, unsigned peers, unsigned seeds, const settings& how
     t.line("one update: at 99% of peers", "s", r.update_99_s, 1.8);
     t.line("one update: at all", "s", r.update_all_s);
     t.line("a newcomer: known to all", "s", r.join_all_s);
+    t.line("a newcomer: sees all", "s", r.join_sees_s);
     t.line("false deaths", "", static_cast<double>(r.false_deaths), static_cast<double>(r.false_deaths), 0);
     t.line("not known to all after two minutes", "", static_cast<double>(r.unfinished), static_cast<double>(r.unfinished), 0);
     const auto traffic = [&](const char* mean, const char* p99, const char* most, const sim::histogram& h, bool has_goal) {

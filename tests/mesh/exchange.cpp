@@ -25,11 +25,12 @@ exchange of_step(exchange_step step, const std::vector<member>& members) {
     m.bucket_bits = 8;
     m.hashes.resize(256);
     m.covered.resize(256);
+    m.missing.resize(256);
     for (std::size_t i = 0; i < 256; ++i) {
-        m.hashes[i] = static_cast<std::uint32_t>(i * 12345);
+        m.hashes[i] = i % 5 == 0 ? 0 : static_cast<std::uint32_t>(i * 12345);
         m.covered[i] = i % 3 == 0;
+        m.missing[i] = i % 7 == 1;
     }
-    m.is_cut_short = true;
     for (const member& x : members) m.claims.push_back(claim::about(x, {1}));
     return m;
 }
@@ -62,7 +63,7 @@ TEST_CASE("every step of an exchange survives the wire") {
         CHECK(r.value.view_members == (compares ? 30u : 0u));
         CHECK(r.value.hashes == (step == exchange_step::open ? m.hashes : std::vector<std::uint32_t>{}));
         CHECK(r.value.covered == (step == exchange_step::reply ? m.covered : std::vector<bool>{}));
-        CHECK(r.value.is_cut_short == (step == exchange_step::reply));
+        CHECK(r.value.missing == (step == exchange_step::reply ? m.missing : std::vector<bool>{}));
         CHECK(r.value.target.value == (step == exchange_step::ping ? 5u : 0u));
         if (step == exchange_step::ping || step == exchange_step::pong) {
             CHECK(r.value.claims.empty());
@@ -82,6 +83,38 @@ TEST_CASE("every step of an exchange survives the wire") {
     }
 }
 
+TEST_CASE("a comparison of some buckets says which, and need not say again who asks") {
+    exchange m = of_step(exchange_step::open, {});
+    m.first_bucket = 250;
+    m.hashes = {0, 7, 0, 9};
+    auto r = mesh::decode_exchange(encoded(m), ours);
+    REQUIRE(r.why == rejection::count_);
+    CHECK(r.value.first_bucket == 250);
+    CHECK(r.value.hashes == m.hashes);
+    CHECK(r.value.claims.empty());
+    m.first_bucket = 253;  // the last would be the 257th
+    CHECK(mesh::decode_exchange(encoded(m), ours).why == rejection::malformed);
+    m.hashes.clear();
+    CHECK(mesh::decode_exchange(encoded(m), ours).why == rejection::malformed);
+    exchange answer = of_step(exchange_step::reply, {member(info_of(1, 7001))});
+    answer.first_bucket = 253;
+    answer.covered = {true, false, true};
+    answer.missing = {false, true, false};
+    r = mesh::decode_exchange(encoded(answer), ours);
+    REQUIRE(r.why == rejection::count_);
+    CHECK(r.value.covered == answer.covered);
+    CHECK(r.value.missing == answer.missing);
+    std::uint64_t id = 1;
+    const auto with_bucket = [&](std::size_t bucket) {
+        while (exchange::bucket_of({id}, 8) != bucket) ++id;
+        return peer_id{id};
+    };
+    CHECK(r.value.covers(with_bucket(253)));
+    CHECK_FALSE(r.value.covers(with_bucket(254)));
+    CHECK_FALSE(r.value.covers(with_bucket(252)));
+    CHECK_FALSE(r.value.covers(with_bucket(0)));
+}
+
 TEST_CASE("an exchange whose sender is not who it says is malformed") {
     const std::vector<member> members{member(info_of(2, 7001))};
     CHECK(mesh::decode_exchange(encoded(of_step(exchange_step::open, members)), ours).why == rejection::malformed);
@@ -99,7 +132,7 @@ TEST_CASE("random bytes never decode into a large exchange") {
         const auto r = mesh::decode_exchange(bytes, ours);
         accepted += r.why == rejection::count_;
         REQUIRE(r.value.claims.size() <= bytes.size() / 11);
-        REQUIRE(r.value.hashes.size() <= bytes.size() / 4);
+        REQUIRE(r.value.hashes.size() <= bytes.size() * 8);
     }
     CHECK(accepted > 100);
     CHECK(accepted < 19900);
@@ -109,9 +142,9 @@ TEST_CASE("random bytes never decode into a large exchange") {
 
 TEST_CASE("buckets are as many as members call for, and even") {
     CHECK(exchange::bits_for(1) == 8);
-    CHECK(exchange::bits_for(1024) == 8);
-    CHECK(exchange::bits_for(1025) == 9);
-    CHECK(exchange::bits_for(10000) == 12);
+    CHECK(exchange::bits_for(8192) == 8);
+    CHECK(exchange::bits_for(8193) == 9);
+    CHECK(exchange::bits_for(20000) == 10);
     CHECK(exchange::bits_for(1000000) == 12);
     std::vector<int> count(256);
     for (std::uint64_t id = 1; id <= 25600; ++id) ++count[exchange::bucket_of({id}, 8)];

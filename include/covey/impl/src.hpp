@@ -85,6 +85,7 @@
 #include <covey/mesh/detail/row_index.hpp>
 #include <covey/mesh/driver.hpp>
 #include <covey/mesh/exchange.hpp>
+#include <covey/mesh/gaps.hpp>
 #include <covey/mesh/key_message.hpp>
 #include <covey/mesh/key_ring.hpp>
 #include <covey/mesh/load.hpp>
@@ -154,6 +155,7 @@
 #include <covey/mesh/impl/broadcast.ipp>
 #include <covey/mesh/impl/driver.ipp>
 #include <covey/mesh/impl/exchange.ipp>
+#include <covey/mesh/impl/gaps.ipp>
 #include <covey/mesh/impl/key_message.ipp>
 #include <covey/mesh/impl/key_ring.ipp>
 #include <covey/mesh/impl/key_service.ipp>

@@ -33,14 +33,15 @@ struct config {
     // Spreading what is new.
     duration gossip_interval = std::chrono::milliseconds(200);
     unsigned gossip_fanout = 3;                          ///< members told each time
-    unsigned retransmit_multiplier = 4;                  ///< each news is sent multiplier * ceil(log10(members + 1)) times
+    unsigned retransmit_multiplier = 4;                  ///< each news is sent multiplier * (1 + ceil(log10(members + 1))) times
     duration gossip_to_dead = std::chrono::seconds(30);  ///< for so long the dead are told too, lest they live
     duration load_interval = std::chrono::seconds(1);    ///< a changed load is told at most once each
 
     // Comparing tables, over a stream.
     duration push_pull_interval = std::chrono::seconds(30);        ///< with a random member; stretched above 32 members
-    std::size_t exchange_bytes = std::size_t{256} << 10;           ///< one answer; the rest is got elsewhere
-    std::size_t exchange_bytes_per_second = std::size_t{4} << 20;  ///< all answers; when many ask, each gets less
+    std::size_t exchange_bytes = std::size_t{256} << 10;           ///< one answer while the mesh forms; the rest is got elsewhere
+    std::size_t exchange_bytes_per_second = std::size_t{4} << 20;  ///< all answers then; when many ask, each gets less
+    std::size_t settled_bytes_per_second = 3584;  ///< all answers otherwise, by and large: a newcomer asks many for a little
 
     // Joining and leaving.
     unsigned join_fanout = 3;                                    ///< seeds asked at the same time
@@ -49,7 +50,8 @@ struct config {
     duration leave_linger = std::chrono::seconds(1);  ///< a leaving peer still answers for so long at most
 
     // The dead.
-    duration dead_retry = std::chrono::seconds(5);     ///< one of them is tried each, so that split halves find each other
+    duration dead_retry =
+        std::chrono::seconds(5);  ///< one of them is tried each (less often where many would), so that split halves find each other
     duration split_memory = std::chrono::minutes(10);  ///< for so long the dead count as perhaps cut off, see view::members_at_most
     duration tombstone_time = std::chrono::hours(24);  ///< for so long a dead or left id is remembered
 

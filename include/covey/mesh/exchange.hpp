@@ -28,16 +28,19 @@ struct exchange {
     std::uint64_t lineage = 0;          ///< open, reply; see view::lineage
     std::uint32_t view_members = 0;     ///< open, reply: how many the sender sees
     std::uint8_t bucket_bits = 0;       ///< open, reply: there are 2 to the power of this many buckets
+    std::uint16_t first_bucket = 0;     ///< open, reply: what follows is about the buckets from here on
     std::vector<std::uint32_t> hashes;  ///< open: one a bucket
-    std::vector<bool> covered;          ///< reply: the buckets of which `claims` tells everything
-    bool is_cut_short = false;          ///< reply: more buckets differ than fit
-    std::vector<claim> claims;          ///< open: the sender's own; reply and close: the sender's own first, then the others'
+    std::vector<bool> covered;          ///< reply, for each bucket asked about: `claims` tells everything of it;
+    std::vector<bool> missing;          ///< reply: or it differs too and did not fit
+    std::vector<claim> claims;          ///< the sender's own first, then the others'; open: only that, or about some buckets none
 
     static constexpr unsigned bucket_bits_min = 8, bucket_bits_max = 12;
 
-    /// 256 buckets up to a thousand members, then about one for four.
+    /// 256 buckets up to eight thousand members, then about one for 32.
     static unsigned bits_for(std::size_t members) noexcept;
     static std::size_t bucket_of(peer_id id, unsigned bits) noexcept;
+    /// reply: whether that member would be among `claims` if the sender knew it.
+    bool covers(peer_id id) const noexcept;
     /// What a live member adds (by exclusive or) to the hash of its bucket.
     static std::uint32_t hash_of(peer_id id, epoch_t epoch, std::uint32_t incarnation) noexcept;
 };

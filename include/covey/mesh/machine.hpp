@@ -5,6 +5,7 @@
 #include <covey/mesh/broadcast.hpp>
 #include <covey/mesh/config.hpp>
 #include <covey/mesh/exchange.hpp>
+#include <covey/mesh/gaps.hpp>
 #include <covey/mesh/message.hpp>
 #include <covey/mesh/prober.hpp>
 #include <covey/mesh/scores.hpp>
@@ -157,14 +158,19 @@ private:
 
     // Tables compared (impl/machine_exchange.ipp).
     void compare_views(time_point now, peer_id with, std::uint64_t digest, std::uint32_t members);
-    void open_exchange(time_point now, const endpoint& to);
+    void open_exchange(const endpoint& to, const gaps::window& part);
+    void open_exchange(const endpoint& to);
     void on_open(time_point now, const endpoint& from, const exchange& m);
     void on_reply(time_point now, const endpoint& from, const exchange& m);
     void on_stream_ping(const endpoint& from, const exchange& m);
     void on_stream_pong(const exchange& m);
     void learn(time_point now, const exchange& m, bool pass_on);
-    std::vector<std::uint32_t> bucket_hashes(unsigned bits) const;
+    std::vector<std::uint32_t> bucket_hashes(const gaps::window& part) const;
+    void note_size() noexcept;
+    bool is_forming() const noexcept;
+    bool is_far_behind(std::size_t members) const noexcept;
     std::size_t reply_allowance(time_point now);
+    void note_missing(time_point now, const exchange& m);
     bool is_worth_telling(time_point now, const table::row& r) const;
     void send_exchange(const endpoint& to, const exchange& m);
     void run_catch_up(time_point now);
@@ -176,7 +182,7 @@ private:
     void apply_end(time_point now, const claim& news, source via, peer_id told_by, bool pass_on);
     void apply_about_self(time_point now, const claim& news, peer_id told_by);
     void refute(std::uint32_t incarnation);
-    void begin_new_epoch(time_point now, epoch_t over, peer_id told_by);
+    void begin_new_epoch(epoch_t over, peer_id told_by);
     void suspect(time_point now, time_point silent_since, peer_id id, peer_id accuser, std::uint32_t incarnation, bool pass_on);
     void suspect_strongly(time_point now, peer_id id);
     bool is_outdated(const claim& news) const;
@@ -197,7 +203,7 @@ private:
 
     // What time brings (impl/machine_time.ipp).
     void make_up_for_lateness(time_point now);
-    void ask_seeds(time_point now);
+    void ask_seeds();
     void run_joining(time_point now);
     void run_probe(time_point now);
     void run_pings(time_point now);
@@ -273,8 +279,12 @@ private:
     unsigned m_mismatches = 0;       // acks in a row whose digest was not ours
     duration m_sync_pause{};         // doubles while comparing tables does not help
     time_point m_sync_after{};
-    time_point m_next_catch_up = never;  // an answer was cut short: the rest
-    std::size_t m_reply_tokens = 0;      // bytes
+    gaps m_gaps;                 // answers were cut short: the rest
+    std::size_t m_gap_step = 1;  // buckets asked for at once
+    duration m_gap_pause{};
+    time_point m_next_catch_up = never;
+    std::size_t m_usual_members = 0;  // eight times what live_count was lately
+    std::size_t m_reply_tokens = 0;   // bytes
     time_point m_reply_refilled{};
 };
 

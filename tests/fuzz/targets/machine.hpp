@@ -154,12 +154,21 @@ private:
         m.lineage = m_in.byte();
         m.view_members = m_in.byte();
         m.bucket_bits = static_cast<std::uint8_t>(mesh::exchange::bucket_bits_min + m_in.byte() % 2);
-        const std::size_t buckets = std::size_t{1} << m.bucket_bits;
+        // All buckets, or some of them.
+        std::size_t buckets = std::size_t{1} << m.bucket_bits;
+        if (m_in.byte() % 2 == 0) {
+            m.first_bucket = m_in.byte();
+            buckets = 1u + m_in.byte() % (buckets - m.first_bucket);
+        }
         if (m.step == mesh::exchange_step::open) m.hashes.assign(buckets, m_in.byte());
         if (m.step == mesh::exchange_step::reply) {
             m.covered.assign(buckets, true);
-            for (unsigned n = m_in.byte() % 8; n > 0; --n) m.covered[m_in.byte()] = false;
-            m.is_cut_short = m_in.byte() % 2 != 0;
+            m.missing.assign(buckets, false);
+            for (unsigned n = m_in.byte() % 8; n > 0; --n) {
+                const std::size_t at = m_in.byte() % buckets;
+                m.covered[at] = false;
+                m.missing[at] = m_in.byte() % 2 != 0;
+            }
         }
         mesh::claim own = claim();
         own.id = m.header.sender;

@@ -4,11 +4,14 @@
 #include <covey/mesh/exchange.hpp>
 #include <covey/mesh/impl/message.ipp>
 
+#include <algorithm>
+#include <utility>
+
 namespace covey::mesh {
 
 COVEY_INLINE unsigned exchange::bits_for(std::size_t members) noexcept {
     unsigned bits = bucket_bits_min;
-    while (bits < bucket_bits_max && (std::size_t{4} << bits) < members) ++bits;
+    while (bits < bucket_bits_max && (std::size_t{32} << bits) < members) ++bits;
     return bits;
 }
 
@@ -16,9 +19,33 @@ COVEY_INLINE std::size_t exchange::bucket_of(peer_id id, unsigned bits) noexcept
     return static_cast<std::size_t>(mix64(id.value) >> (64 - bits));
 }
 
+COVEY_INLINE bool exchange::covers(peer_id id) const noexcept {
+    const std::size_t bucket = bucket_of(id, bucket_bits);
+    return bucket >= first_bucket && bucket - first_bucket < covered.size() && covered[bucket - first_bucket];
+}
+
 COVEY_INLINE std::uint32_t exchange::hash_of(peer_id id, epoch_t epoch, std::uint32_t incarnation) noexcept {
     return static_cast<std::uint32_t>(hash_combine(id.value, (std::uint64_t{epoch} << 32) | incarnation));
 }
+
+namespace detail {
+
+inline void write_bits(byte_writer& w, const std::vector<bool>& bits) {
+    std::uint8_t byte = 0;
+    for (std::size_t i = 0; i < bits.size(); ++i) {
+        byte = static_cast<std::uint8_t>(byte | (bits[i] ? 1u << (i % 8) : 0u));
+        if (i % 8 == 7 || i + 1 == bits.size()) w.number(std::exchange(byte, std::uint8_t{0}));
+    }
+}
+
+inline std::vector<bool> read_bits(byte_reader& in, std::size_t count) {
+    const bytes_view raw = in.raw((count + 7) / 8);
+    std::vector<bool> bits(count);
+    for (std::size_t i = 0; i < count; ++i) bits[i] = (static_cast<unsigned>(raw[i / 8]) >> (i % 8) & 1u) != 0;
+    return bits;
+}
+
+}  // namespace detail
 
 COVEY_INLINE void encode(byte_buffer& out, const exchange& message) {
     byte_writer w(out);
@@ -30,15 +57,21 @@ COVEY_INLINE void encode(byte_buffer& out, const exchange& message) {
         w.number(message.lineage);
         w.number(message.view_members);
         w.number(message.bucket_bits);
+        w.number(message.first_bucket);
+        w.number(static_cast<std::uint16_t>(message.step == exchange_step::open ? message.hashes.size() : message.covered.size()));
     }
-    if (message.step == exchange_step::open) w.raw(std::as_bytes(std::span(message.hashes)));
-    if (message.step == exchange_step::reply) {
-        std::uint8_t bits = 0;
-        for (std::size_t i = 0; i < message.covered.size(); ++i) {
-            bits = static_cast<std::uint8_t>(bits | (message.covered[i] ? 1u << (i % 8) : 0u));
-            if (i % 8 == 7) w.number(std::exchange(bits, std::uint8_t{0}));
+    if (message.step == exchange_step::open) {
+        // Of buckets that hold nobody only that: a newcomer has little else.
+        std::vector<bool> is_used(message.hashes.size());
+        for (std::size_t i = 0; i < is_used.size(); ++i) is_used[i] = message.hashes[i] != 0;
+        detail::write_bits(w, is_used);
+        for (const std::uint32_t hash : message.hashes) {
+            if (hash != 0) w.number(hash);
         }
-        w.number(message.is_cut_short);
+    }
+    if (message.step == exchange_step::reply) {
+        detail::write_bits(w, message.covered);
+        detail::write_bits(w, message.missing);
     }
     for (const claim& c : message.claims) c.write(w);
 }
@@ -64,26 +97,33 @@ COVEY_INLINE exchange_result decode_exchange(bytes_view bytes, const cluster_id&
             if (in.empty()) result.why = rejection::count_;
             return result;
         }
+        std::size_t count = 0;
         if (m.step != exchange_step::close) {
             m.lineage = in.number<std::uint64_t>();
             m.view_members = in.number<std::uint32_t>();
             m.bucket_bits = in.number<std::uint8_t>();
             if (m.bucket_bits < exchange::bucket_bits_min || m.bucket_bits > exchange::bucket_bits_max) return result;
+            m.first_bucket = in.number<std::uint16_t>();
+            count = in.number<std::uint16_t>();
+            if (count == 0 || m.first_bucket + count > std::size_t{1} << m.bucket_bits) return result;
         }
-        const std::size_t buckets = std::size_t{1} << m.bucket_bits;
         if (m.step == exchange_step::open) {
-            const bytes_view raw = in.raw(buckets * sizeof(std::uint32_t));
-            m.hashes.resize(buckets);
-            std::memcpy(m.hashes.data(), raw.data(), raw.size());
+            const std::vector<bool> is_used = detail::read_bits(in, count);
+            m.hashes.resize(count);
+            for (std::size_t i = 0; i < count; ++i) {
+                if (is_used[i]) m.hashes[i] = in.number<std::uint32_t>();
+            }
         }
         if (m.step == exchange_step::reply) {
-            const bytes_view raw = in.raw(buckets / 8);
-            m.covered.resize(buckets);
-            for (std::size_t i = 0; i < buckets; ++i) m.covered[i] = (static_cast<unsigned>(raw[i / 8]) >> (i % 8) & 1u) != 0;
-            m.is_cut_short = in.number<bool>();
+            m.covered = detail::read_bits(in, count);
+            m.missing = detail::read_bits(in, count);
         }
         while (!in.empty()) m.claims.push_back(claim::read(in));
-        // Who speaks says who it is; an observer does so too.
+        // Who speaks says who it is; an observer does so too. Who asks for the rest has said so.
+        if (m.claims.empty() && m.step == exchange_step::open && count < std::size_t{1} << m.bucket_bits) {
+            result.why = rejection::count_;
+            return result;
+        }
         if (m.claims.empty()) return result;
         const claim& self = m.claims.front();
         if (self.id != m.header.sender || self.epoch != m.header.epoch) return result;

@@ -200,7 +200,7 @@ COVEY_INLINE void machine::apply_about_self(time_point now, const claim& news, p
         if (teller != nullptr && teller->is_live() && !m_prober.asks(told_by)) send_ping(now, open_ping::purpose::check, *teller);
         return;
     }
-    if (is_over || news.epoch > m_self.epoch) return begin_new_epoch(now, news.epoch, told_by);
+    if (is_over || news.epoch > m_self.epoch) return begin_new_epoch(news.epoch, told_by);
     if (news.state == member_state::suspect) {
         if (news.incarnation < m_self.incarnation) return;
         m_refuted.add(now, news.accuser, 1);
@@ -231,7 +231,7 @@ COVEY_INLINE void machine::refute(std::uint32_t incarnation) {
     broadcast(m_self.id, {});
 }
 
-COVEY_INLINE void machine::begin_new_epoch(time_point now, epoch_t over, peer_id told_by) {
+COVEY_INLINE void machine::begin_new_epoch(epoch_t over, peer_id told_by) {
     m_self.epoch = over + 1;
     m_self.incarnation = 0;
     ++m_self_changes;
@@ -247,7 +247,7 @@ COVEY_INLINE void machine::begin_new_epoch(time_point now, epoch_t over, peer_id
     m_split = false;
     event(membership_event::what::rejoined, self_member());
     // Whoever said so knows more.
-    if (where) open_exchange(now, *where);
+    if (where) open_exchange(*where);
 }
 
 }  // namespace covey::mesh

@@ -9,6 +9,12 @@
 
 namespace covey::mesh {
 
+/// Somebody sees many more members than we.
+COVEY_INLINE bool machine::is_far_behind(std::size_t members) const noexcept {
+    const std::size_t here = live_count();
+    return members > here + std::max<std::size_t>(8, here / 32);
+}
+
 /// News travels fast but may be lost. Digests that stay different while nothing is on its way call for a comparison, and so does
 /// a view of another size altogether: then one of the two has just come.
 COVEY_INLINE void machine::compare_views(time_point now, peer_id with, std::uint64_t digest, std::uint32_t members) {
@@ -19,10 +25,8 @@ COVEY_INLINE void machine::compare_views(time_point now, peer_id with, std::uint
     }
     const table::row* other = m_table.find(with);
     ++m_mismatches;
-    if (now < m_sync_after || other == nullptr || !other->is_live()) return;
-    const std::size_t here = live_count();
-    const std::size_t gap = members > here ? members - here : here - members;
-    const bool is_far = gap > std::max<std::size_t>(8, here / 32);
+    if (now < m_sync_after || other == nullptr || !other->is_live() || (!m_gaps.empty() && !is_forming())) return;
+    const bool is_far = is_far_behind(members);  // the other way round, it finds out by itself
     // As long as comparing helps, it goes on.
     const bool helped = m_sync_pause == duration{} && m_stats.exchanges_useful > 0;
     if (!is_far && (m_mismatches < 3 || !(m_broadcasts.empty() || helped))) return;
@@ -30,16 +34,19 @@ COVEY_INLINE void machine::compare_views(time_point now, peer_id with, std::uint
     const duration least = is_far ? m_config.probe_interval : 4 * m_config.probe_interval;
     m_sync_pause = std::clamp(m_sync_pause * 2, least, 8 * m_config.probe_interval);
     m_sync_after = after(now, jittered(m_sync_pause));
-    open_exchange(now, other->address());
+    open_exchange(other->address());
 }
 
-COVEY_INLINE std::vector<std::uint32_t> machine::bucket_hashes(unsigned bits) const {
-    std::vector<std::uint32_t> hashes(std::size_t{1} << bits, 0);
+COVEY_INLINE std::vector<std::uint32_t> machine::bucket_hashes(const gaps::window& part) const {
+    std::vector<std::uint32_t> hashes(part.count, 0);
+    const auto add = [&](peer_id id, epoch_t epoch, std::uint32_t incarnation) {
+        const std::size_t at = exchange::bucket_of(id, part.bits) - part.first;  // those before it wrap around
+        if (at < part.count) hashes[at] ^= exchange::hash_of(id, epoch, incarnation);
+    };
     for (const table::row& r : m_table.rows()) {
-        if (r.is_live()) hashes[exchange::bucket_of(r.id(), bits)] ^= exchange::hash_of(r.id(), r.epoch(), r.incarnation());
+        if (r.is_live()) add(r.id(), r.epoch(), r.incarnation());
     }
-    if (!is_observer() && !m_leaving)
-        hashes[exchange::bucket_of(m_self.id, bits)] ^= exchange::hash_of(m_self.id, m_self.epoch, m_self.incarnation);
+    if (!is_observer() && !m_leaving) add(m_self.id, m_self.epoch, m_self.incarnation);
     return hashes;
 }
 
@@ -51,7 +58,12 @@ COVEY_INLINE void machine::send_exchange(const endpoint& to, const exchange& m) 
     emit(send_stream{to, std::move(bytes)});
 }
 
-COVEY_INLINE void machine::open_exchange(time_point, const endpoint& to) {
+COVEY_INLINE void machine::open_exchange(const endpoint& to) {
+    const unsigned bits = exchange::bits_for(live_count());
+    open_exchange(to, {bits, 0, std::size_t{1} << bits});
+}
+
+COVEY_INLINE void machine::open_exchange(const endpoint& to, const gaps::window& part) {
     const std::uint64_t nonce = m_random.next();
     if (m_requests.size() >= requests_max) m_requests.erase(m_requests.begin());
     m_requests.push_back(nonce);
@@ -62,10 +74,11 @@ COVEY_INLINE void machine::open_exchange(time_point, const endpoint& to) {
     m.nonce = nonce;
     m.lineage = m_lineage;
     m.view_members = static_cast<std::uint32_t>(live_count());
-    m.bucket_bits = static_cast<std::uint8_t>(exchange::bits_for(live_count()));
-    m.hashes = bucket_hashes(m.bucket_bits);
+    m.bucket_bits = static_cast<std::uint8_t>(part.bits);
+    m.first_bucket = static_cast<std::uint16_t>(part.first);
+    m.hashes = bucket_hashes(part);
     const member self = self_member();
-    m.claims.push_back(claim_about(self));
+    if (part.count == std::size_t{1} << part.bits) m.claims.push_back(claim_about(self));
     send_exchange(to, m);
 }
 
@@ -74,17 +87,25 @@ COVEY_INLINE bool machine::is_worth_telling(time_point now, const table::row& r)
     return r.is_live() || (r.is_described() && now - r.changed < 4 * m_config.gossip_to_dead);
 }
 
-/// How long an answer may be: half of what is left of this second, so that all of a crowd get something.
+/// Each probe interval; a mean over about eight of them.
+COVEY_INLINE void machine::note_size() noexcept { m_usual_members = m_usual_members - m_usual_members / 8 + live_count(); }
+
+/// The mesh, as far as it is seen from here, has grown by a quarter lately: many lack much, and there is no use in going easy.
+COVEY_INLINE bool machine::is_forming() const noexcept { return 8 * live_count() > m_usual_members + m_usual_members / 4 + 64; }
+
+/// How long an answer may be. While the mesh forms: half of what is left of this second, so that all of a crowd get something.
+/// Later what is left, which may be nothing.
 COVEY_INLINE std::size_t machine::reply_allowance(time_point now) {
+    const bool forms = is_forming();
+    const std::size_t most = forms ? m_config.exchange_bytes_per_second : m_config.settled_bytes_per_second;
     const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(now - m_reply_refilled).count();
     if (ms > 0) {
-        const std::size_t most = m_config.exchange_bytes_per_second;
-        const std::size_t refill = ms >= 1000 ? most : most / 1000 * static_cast<std::size_t>(ms);
+        const std::size_t refill = ms >= 1000 ? most : most * static_cast<std::size_t>(ms) / 1000;
         m_reply_tokens = std::min(most, m_reply_tokens + refill);
         m_reply_refilled = now;
     }
-    constexpr std::size_t least = 8192;
-    return std::clamp(m_reply_tokens / 2, least, m_config.exchange_bytes);
+    constexpr std::size_t least = 4096;
+    return forms ? std::clamp(m_reply_tokens / 2, least, m_config.exchange_bytes) : m_reply_tokens;
 }
 
 COVEY_INLINE void machine::on_stream_message(time_point now, const endpoint& from, bytes_view bytes) {
@@ -127,26 +148,30 @@ COVEY_INLINE void machine::on_open(time_point now, const endpoint& from, const e
     reply.header = header();  // it may have said that this life is over
     const member self = self_member();
     reply.claims.push_back(claim_about(self));
-    const std::vector<std::uint32_t> ours = bucket_hashes(m.bucket_bits);
-    reply.covered.resize(ours.size());
+    const std::size_t buckets = m.hashes.size();
+    const std::vector<std::uint32_t> ours = bucket_hashes({m.bucket_bits, m.first_bucket, buckets});
+    reply.first_bucket = m.first_bucket;
+    reply.covered.resize(buckets);
+    reply.missing.resize(buckets);
     if (!is_observer() && ours != m.hashes) {
         // Rows by bucket, from a random bucket on: what does not fit is not always the same.
-        const auto first = static_cast<std::size_t>(m_random.below(ours.size()));
+        const auto first = static_cast<std::size_t>(m_random.below(buckets));
         std::vector<std::uint64_t> order;  // bucket, counted from the first, and row
         for (std::size_t i = 0; i < m_table.rows().size(); ++i) {
             const table::row& r = m_table.rows()[i];
-            const std::size_t bucket = exchange::bucket_of(r.id(), m.bucket_bits);
-            if (ours[bucket] == m.hashes[bucket] || r.id() == m.header.sender || !is_worth_telling(now, r)) continue;
-            order.push_back(((bucket + ours.size() - first) % ours.size()) << 32 | i);
+            const std::size_t bucket = exchange::bucket_of(r.id(), m.bucket_bits) - m.first_bucket;
+            if (bucket >= buckets || ours[bucket] == m.hashes[bucket] || r.id() == m.header.sender || !is_worth_telling(now, r)) continue;
+            order.push_back(((bucket + buckets - first) % buckets) << 32 | i);
         }
         std::sort(order.begin(), order.end());
         std::size_t left = reply_allowance(now), at = 0, dead = 0;
-        for (std::size_t b = 0; b < ours.size(); ++b) {
-            const std::size_t bucket = (first + b) % ours.size();
+        bool is_full = left == 0;
+        for (std::size_t b = 0; b < buckets; ++b) {
+            const std::size_t bucket = (first + b) % buckets;
             if (ours[bucket] == m.hashes[bucket]) continue;
             const std::size_t claims_before = reply.claims.size();
             std::size_t bytes = 0;
-            for (; at < order.size() && order[at] >> 32 == b; ++at) {
+            for (; !is_full && at < order.size() && order[at] >> 32 == b; ++at) {
                 const table::row& r = m_table.rows()[order[at] & 0xffffffffu];
                 if (!r.is_live() && ++dead > tombstones_told_max) continue;
                 // A suspect that the other does not know yet is a member first.
@@ -161,10 +186,11 @@ COVEY_INLINE void machine::on_open(time_point now, const endpoint& from, const e
                 reply.claims.push_back(c);
                 bytes += c.encoded.size() + 20;
             }
-            if (bytes > left && claims_before > 1) {
+            if (is_full || (bytes > left && claims_before > 1)) {
                 reply.claims.resize(claims_before);
-                reply.is_cut_short = true;
-                break;
+                reply.missing[bucket] = true;
+                is_full = true;
+                continue;
             }
             left -= std::min(left, bytes);
             m_reply_tokens -= std::min(m_reply_tokens, bytes);
@@ -181,8 +207,10 @@ COVEY_INLINE void machine::on_reply(time_point now, const endpoint& from, const 
     const auto asked = std::find(m_requests.begin(), m_requests.end(), m.nonce);
     if (asked == m_requests.end()) return reject(rejection::unexpected);
     m_requests.erase(asked);
-    // Who joins learns what everybody knows, and need not repeat it; unless it brings others with it.
-    const bool pass_on = live_count() > 1 && m.claims.size() <= crowd;
+    // Who joins or catches up learns what everybody knows, and need not repeat it.
+    const bool is_whole =
+        m.covered.size() == std::size_t{1} << m.bucket_bits && std::find(m.missing.begin(), m.missing.end(), true) == m.missing.end();
+    const bool pass_on = live_count() > 1 && is_whole && !is_far_behind(m.view_members) && m.claims.size() <= crowd;
     const std::uint64_t number = m_table.number();
     m_step_members = live_count();
     learn(now, m, pass_on);
@@ -190,7 +218,7 @@ COVEY_INLINE void machine::on_reply(time_point now, const endpoint& from, const 
         ++m_stats.exchanges_useful;
         m_sync_pause = duration{};
     }
-    if (m.is_cut_short && !m_leaving) m_next_catch_up = after(now, jittered(m_config.gossip_interval));
+    note_missing(now, m);
 
     // What it did not say of the buckets it covered, it does not know.
     if (!is_observer() && !m_leaving) {
@@ -203,9 +231,9 @@ COVEY_INLINE void machine::on_reply(time_point now, const endpoint& from, const 
         close.nonce = m.nonce;
         const member self = self_member();
         close.claims.push_back(claim_about(self));
-        std::size_t left = m_config.exchange_bytes, dead = 0;
+        std::size_t left = reply_allowance(now), dead = 0;
         for (const table::row& r : m_table.rows()) {
-            if (left == 0 || !m.covered[exchange::bucket_of(r.id(), m.bucket_bits)]) continue;
+            if (left == 0 || !m.covers(r.id())) continue;
             if (r.id() == m.header.sender || !is_worth_telling(now, r)) continue;
             const std::pair key{r.id(), (std::uint64_t{r.epoch()} << 32) | r.incarnation()};
             const auto said = std::lower_bound(theirs.begin(), theirs.end(), key);
@@ -218,6 +246,7 @@ COVEY_INLINE void machine::on_reply(time_point now, const endpoint& from, const 
             }
             close.claims.push_back(c);
             left -= std::min(left, c.encoded.size() + 20);
+            m_reply_tokens -= std::min(m_reply_tokens, c.encoded.size() + 20);
         }
         if (close.claims.size() > 1) send_exchange(from, close);
     }
@@ -228,13 +257,32 @@ COVEY_INLINE void machine::on_reply(time_point now, const endpoint& from, const 
     }
 }
 
-/// The rest of what did not fit an answer, from somebody else.
+/// The rest of what did not fit an answer is got from others, a little from each: no one has to send a whole table.
+COVEY_INLINE void machine::note_missing(time_point now, const exchange& m) {
+    const auto is_set = [](const std::vector<bool>& bits) { return std::find(bits.begin(), bits.end(), true) != bits.end(); };
+    if (m_leaving || (m_gaps.empty() && !is_set(m.missing))) return;
+    m_gaps.found(m.bucket_bits, m.first_bucket, m.missing);
+    const auto told = static_cast<std::size_t>(std::count(m.covered.begin(), m.covered.end(), true));
+    // Others will have about as much to give. Nothing: they are busy, and we wait longer each time.
+    m_gap_step = std::max<std::size_t>(2 * told, 1);
+    const duration pause = m_config.gossip_interval;
+    m_gap_pause = told > 0 ? pause : std::clamp(2 * m_gap_pause, pause, 8 * m_config.gossip_interval);
+    if (m_gaps.empty()) {
+        m_next_catch_up = never;
+    } else if (m_next_catch_up == never || told == 0) {
+        m_next_catch_up = after(now, jittered(m_gap_pause));
+    }
+}
+
 COVEY_INLINE void machine::run_catch_up(time_point now) {
     if (now < m_next_catch_up) return;
     m_next_catch_up = never;
     if (m_leaving) return;
-    const std::vector<peer_id> one = m_table.pick(1, {}, m_random);
-    if (!one.empty()) open_exchange(now, m_table.find(one.front())->address());
+    for (const peer_id id : m_table.pick(m_config.gossip_fanout, {}, m_random)) {
+        const gaps::window part = m_gaps.take(m_gap_step);
+        if (part.count > 0) open_exchange(m_table.find(id)->address(), part);
+    }
+    if (!m_gaps.empty()) m_next_catch_up = after(now, jittered(m_gap_pause));
 }
 
 COVEY_INLINE void machine::on_stream_ping(const endpoint& from, const exchange& m) {

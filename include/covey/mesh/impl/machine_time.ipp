@@ -51,11 +51,11 @@ COVEY_INLINE void machine::join(time_point now, std::span<const endpoint> seeds)
     if (m_started) run_joining(now);
 }
 
-COVEY_INLINE void machine::ask_seeds(time_point now) {
+COVEY_INLINE void machine::ask_seeds() {
     std::vector<endpoint> some = m_seeds;
     m_random.shuffle(std::span(some));
     if (some.size() > m_config.join_fanout) some.resize(m_config.join_fanout);
-    for (const endpoint& e : some) open_exchange(now, e);
+    for (const endpoint& e : some) open_exchange(e);
 }
 
 COVEY_INLINE void machine::run_joining(time_point now) {
@@ -63,12 +63,13 @@ COVEY_INLINE void machine::run_joining(time_point now) {
     const unsigned doublings = std::min(m_join_attempts, 16u);
     ++m_join_attempts;
     m_next_join = after(now, jittered(std::min(m_config.join_retry_first * (std::int64_t{1} << doublings), m_config.join_retry_max)));
-    ask_seeds(now);
+    ask_seeds();
 }
 
 COVEY_INLINE void machine::run_probe(time_point now) {
     if (now < m_next_probe || m_leaving) return;
     m_next_probe = after(now, m_prober.scaled(m_config.probe_interval));
+    note_size();
     // Every other probe goes to the next member on the ring, so that each is probed every other interval at least: chance alone
     // would leave one in eight unasked for two intervals, and one in fifty for four.
     m_ring_turn = !m_ring_turn;
@@ -184,9 +185,12 @@ COVEY_INLINE void machine::run_gossip(time_point now) {
         send_packet(m_table.find(id)->address(), nothing, {}, packet_budget());
     }
     if (is_observer()) return;
-    // Who died lately is told too: it may be alive, and then it learns of its death.
-    const peer_id dead = m_broadcasts.empty() ? peer_id{} : m_table.pick_recently_dead(now - m_config.gossip_to_dead, m_random);
-    if (dead) tell_dead(dead);
+    // Who died lately is told too: it may be alive, and then it learns of its death. All members together tell it as often as
+    // one of them tells others.
+    if (!m_broadcasts.empty() && m_random.below(live_count()) < m_config.gossip_fanout) {
+        const peer_id dead = m_table.pick_recently_dead(now - m_config.gossip_to_dead, m_random);
+        if (dead) tell_dead(dead);
+    }
     for (unsigned i = 0; i < 4 && !m_tell.empty(); ++i) {
         const peer_id id = m_tell.front();
         m_tell.erase(m_tell.begin());
@@ -210,18 +214,20 @@ COVEY_INLINE void machine::run_push_pull(time_point now) {
     if (m_leaving) return;
     const std::vector<peer_id> one = m_table.pick(1, {}, m_random);
     if (!one.empty()) {
-        open_exchange(now, m_table.find(one.front())->address());
+        open_exchange(m_table.find(one.front())->address());
     } else if (!m_seeds.empty()) {
         // Alone: perhaps everybody else is where we once found them.
-        ask_seeds(now);
+        ask_seeds();
     }
 }
 
 COVEY_INLINE void machine::run_dead_retry(time_point now) {
     if (now < m_next_dead_retry) return;
     m_next_dead_retry = after(now, jittered(m_config.dead_retry));
+    // However many we are, one of them hears eight of us in this time.
+    if (m_leaving || m_random.below(live_count()) >= 8 * m_table.retry_count()) return;
     const peer_id id = m_table.pick_dead(m_random);
-    if (id && !m_leaving) send_ping(now, open_ping::purpose::check, *m_table.find(id));
+    if (id) send_ping(now, open_ping::purpose::check, *m_table.find(id));
 }
 
 COVEY_INLINE void machine::leave(time_point now) {
