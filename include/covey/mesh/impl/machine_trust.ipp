@@ -50,7 +50,9 @@ COVEY_INLINE void machine::hold_against_accuser(time_point now, const member& su
 }
 
 COVEY_INLINE void machine::see_reachable(const member& m) {
-    if (m.is_unreachable() && m_table.mark_unreachable(m.id(), false)) event(membership_event::what::alive_again, *m_table.find(m.id()));
+    // One that leaves answers to the end; it is not back for that.
+    if (m.is_live() && m.is_unreachable() && m_table.mark_unreachable(m.id(), false))
+        event(membership_event::what::alive_again, *m_table.find(m.id()));
 }
 
 COVEY_INLINE void machine::see_stream_only(time_point now, const member& m) {
