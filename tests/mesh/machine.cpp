@@ -71,6 +71,25 @@ TEST_CASE("a seed that starts later is found") {
     REQUIRE(net.within(5s, [&] { return net.converged(); }));
 }
 
+TEST_CASE("parts of a mesh that never met find each other where a seed should be") {
+    network net(7);
+    net.add_many(2);
+    net.add();
+    net.nodes[2]->side = 1;
+    // It has two seeds, one on each side of the cut, and finds the one on its own.
+    net.add({2});
+    net.nodes[3]->side = 1;
+    const endpoint other = net[0].self().address;
+    net[3].join(net.now, std::span(&other, 1));
+    net.settle(3);
+    net.run_for(30s);
+    CHECK(net[3].live_count() == 2);
+    CHECK(net[0].live_count() == 2);
+    for (const auto& n : net.nodes) n->side = 0;
+    REQUIRE(net.within(2 * net.how.push_pull_interval + 10s, [&] { return net.converged(); }));
+    CHECK(net[2].live_count() == 4);
+}
+
 TEST_CASE("a killed peer is dead everywhere in bounded time") {
     const std::size_t n = GENERATE(2u, 3u, 4u, 20u, 50u, 100u);
     network net(1000 + n);

@@ -213,12 +213,13 @@ COVEY_INLINE void machine::run_push_pull(time_point now) {
     if (m_split) watch_for_split(now, false);
     if (m_leaving) return;
     const std::vector<peer_id> one = m_table.pick(1, {}, m_random);
-    if (!one.empty()) {
-        open_exchange(m_table.find(one.front())->address());
-    } else if (!m_seeds.empty()) {
-        // Alone: perhaps everybody else is where we once found them.
-        ask_seeds();
+    if (!one.empty()) open_exchange(m_table.find(one.front())->address());
+    // Where a seed should be and no member is, there may be another part of the mesh, which nobody left here has ever seen.
+    std::vector<endpoint> unseen;
+    for (const endpoint& e : m_seeds) {
+        if (!m_table.at_address(e)) unseen.push_back(e);
     }
+    if (!unseen.empty()) open_exchange(unseen[static_cast<std::size_t>(m_random.below(unseen.size()))]);
 }
 
 COVEY_INLINE void machine::run_dead_retry(time_point now) {
