@@ -6,6 +6,7 @@
 #include <covey/mesh/machine.hpp>
 
 #include <algorithm>
+#include <numeric>
 
 namespace covey::mesh {
 
@@ -154,25 +155,30 @@ COVEY_INLINE void machine::on_open(time_point now, const endpoint& from, const e
     reply.covered.resize(buckets);
     reply.missing.resize(buckets);
     if (!is_observer() && ours != m.hashes) {
-        // Rows by bucket, from a random bucket on: what does not fit is not always the same.
-        const auto first = static_cast<std::size_t>(m_random.below(buckets));
-        std::vector<std::uint64_t> order;  // bucket, counted from the first, and row
-        for (std::size_t i = 0; i < m_table.rows().size(); ++i) {
-            const table::row& r = m_table.rows()[i];
-            const std::size_t bucket = exchange::bucket_of(r.id(), m.bucket_bits) - m.first_bucket;
-            if (bucket >= buckets || ours[bucket] == m.hashes[bucket] || r.id() == m.header.sender || !is_worth_telling(now, r)) continue;
-            order.push_back(((bucket + buckets - first) % buckets) << 32 | i);
+        const std::span<const table::row> rows = m_table.rows();
+        std::vector<std::pair<std::uint32_t, std::uint32_t>> wanted;  // bucket and row
+        std::vector<std::uint32_t> ends(buckets + 1);                 // of each bucket's part of `order`, one further on
+        for (std::size_t i = 0; i < rows.size(); ++i) {
+            const std::size_t bucket = exchange::bucket_of(rows[i].id(), m.bucket_bits) - m.first_bucket;
+            if (bucket >= buckets || ours[bucket] == m.hashes[bucket]) continue;
+            if (rows[i].id() == m.header.sender || !is_worth_telling(now, rows[i])) continue;
+            wanted.push_back({static_cast<std::uint32_t>(bucket), static_cast<std::uint32_t>(i)});
+            ++ends[bucket + 1];
         }
-        std::sort(order.begin(), order.end());
-        std::size_t left = reply_allowance(now), at = 0, dead = 0;
+        std::partial_sum(ends.begin(), ends.end(), ends.begin());
+        std::vector<std::uint32_t> order(wanted.size());
+        for (const auto& [bucket, row] : wanted) order[ends[bucket]++] = row;
+        // From a random bucket on: what does not fit is not always the same.
+        const auto first = static_cast<std::size_t>(m_random.below(buckets));
+        std::size_t left = reply_allowance(now), dead = 0;
         bool is_full = left == 0;
         for (std::size_t b = 0; b < buckets; ++b) {
             const std::size_t bucket = (first + b) % buckets;
             if (ours[bucket] == m.hashes[bucket]) continue;
             const std::size_t claims_before = reply.claims.size();
             std::size_t bytes = 0;
-            for (; !is_full && at < order.size() && order[at] >> 32 == b; ++at) {
-                const table::row& r = m_table.rows()[order[at] & 0xffffffffu];
+            for (std::size_t at = bucket == 0 ? 0 : ends[bucket - 1]; !is_full && at < ends[bucket]; ++at) {
+                const table::row& r = rows[order[at]];
                 if (!r.is_live() && ++dead > tombstones_told_max) continue;
                 // A suspect that the other does not know yet is a member first.
                 claim c = claim_about(r);
@@ -222,8 +228,19 @@ COVEY_INLINE void machine::on_reply(time_point now, const endpoint& from, const 
 
     // What it did not say of the buckets it covered, it does not know.
     if (!is_observer() && !m_leaving) {
+        // Mostly nothing, as the hashes show.
+        std::vector<std::uint32_t> differs = bucket_hashes({m.bucket_bits, m.first_bucket, m.covered.size()});
+        for (const claim& c : m.claims) {
+            if (c.state == member_state::alive && m.covers(c.id))
+                differs[exchange::bucket_of(c.id, m.bucket_bits) - m.first_bucket] ^= exchange::hash_of(c.id, c.epoch, c.incarnation);
+        }
+        const auto is_told = [&](peer_id id) {
+            return !m.covers(id) || differs[exchange::bucket_of(id, m.bucket_bits) - m.first_bucket] == 0;
+        };
         std::vector<std::pair<peer_id, std::uint64_t>> theirs;
-        for (const claim& c : m.claims) theirs.push_back({c.id, (std::uint64_t{c.epoch} << 32) | c.incarnation});
+        for (const claim& c : m.claims) {
+            if (!is_told(c.id)) theirs.push_back({c.id, (std::uint64_t{c.epoch} << 32) | c.incarnation});
+        }
         std::sort(theirs.begin(), theirs.end());
         exchange close;
         close.header = header();
@@ -233,7 +250,7 @@ COVEY_INLINE void machine::on_reply(time_point now, const endpoint& from, const 
         close.claims.push_back(claim_about(self));
         std::size_t left = reply_allowance(now), dead = 0;
         for (const table::row& r : m_table.rows()) {
-            if (left == 0 || !m.covers(r.id())) continue;
+            if (left == 0 || is_told(r.id())) continue;
             if (r.id() == m.header.sender || !is_worth_telling(now, r)) continue;
             const std::pair key{r.id(), (std::uint64_t{r.epoch()} << 32) | r.incarnation()};
             const auto said = std::lower_bound(theirs.begin(), theirs.end(), key);
