@@ -91,6 +91,7 @@ double seconds(F&& f) {
 class samples {
 public:
     void add(double value) { m_values.push_back(value); }
+    void reserve(std::size_t n) { m_values.reserve(n); }
     bool empty() const noexcept { return m_values.empty(); }
     double median() const { return quantile(0.5); }
     double least() const { return quantile(0); }
