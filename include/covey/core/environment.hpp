@@ -50,6 +50,11 @@ public:
     virtual void post(std::coroutine_handle<> work) noexcept = 0;
     /// The same, but after everything that is waiting now: for giving way. `post` may prefer what is newest.
     virtual void post_last(std::coroutine_handle<> work) noexcept { post(work); }
+    /// For work that serves whatever is done until then, such as sending what several coroutines have put in a buffer. True: the
+    /// calling thread has other work to run, and resumes this one afterwards, or between two of them some 20 us later; when one
+    /// of them takes milliseconds, another thread does if there is one. It is resumed also when the scheduler ends meanwhile.
+    /// False: there is nothing to wait for, so the caller does it at once.
+    virtual bool post_after(std::coroutine_handle<>) noexcept { return false; }
 
     virtual time_point now() const noexcept = 0;
 

@@ -15,6 +15,7 @@ public:
     scheduler& workers() noexcept override { return m_pool; }
     void post(std::coroutine_handle<> work) noexcept override { m_pool.post(work); }
     void post_last(std::coroutine_handle<> work) noexcept override { m_pool.post_last(work); }
+    bool post_after(std::coroutine_handle<> work) noexcept override { return m_pool.post_after(work); }
     time_point now() const noexcept override { return m_pool.now(); }
     void arm(timer& t, time_point when) override { m_pool.arm(t, when); }
     bool cancel(timer& t) noexcept override { return m_pool.cancel(t); }

@@ -5,6 +5,7 @@
 #include <covey/net/hello.hpp>
 #include <covey/net/link_config.hpp>
 #include <covey/net/tls.hpp>
+#include <covey/task/work.hpp>
 #include <covey/wire/frame.hpp>
 
 #include <atomic>
@@ -122,6 +123,12 @@ private:
         link* owner;
     };
 
+    struct put_off : work_item {
+        explicit put_off(link& l) noexcept : work_item(&put_off::run), owner(&l) {}
+        static void run(work_item* self) { static_cast<put_off*>(self)->owner->flush_now(); }
+        link* owner;
+    };
+
     // Sending (impl/link_send.ipp). Members that take a lock by value give it up.
     std::size_t begin_frame(const wire::frame_header& h);
     void end_frame(lock_type lock, wire::frame_header h, std::size_t start);
@@ -131,6 +138,8 @@ private:
     bool fill_writing();
     bool drained() const noexcept;
     void flush(lock_type lock);
+    void flush_after_others(lock_type lock);
+    void flush_now();
     void write_out(lock_type& lock);
     void release_waiters() noexcept;
 
@@ -150,6 +159,7 @@ private:
     void arm_timer();
 
     environment& m_env;
+    scheduler& m_workers;
     const link_setup m_setup;
     const std::unique_ptr<stream_socket> m_socket;
     const endpoint m_socket_remote;
@@ -181,6 +191,9 @@ private:
     std::vector<std::coroutine_handle<>> m_waiters;  // at most one for each coroutine that sends
     std::uint64_t m_frames_out = 0;
     std::uint64_t m_bytes_out = 0;
+    put_off m_put_off{*this};              // sends what several coroutines of one thread have appended
+    const void* m_put_off_by = nullptr;    // the thread that will run it; null: it is not queued
+    std::shared_ptr<link> m_put_off_self;  // while it is queued
 
     watch m_timer{*this};
     std::shared_ptr<link> m_timer_self;  // keeps the timer where it is while it is armed

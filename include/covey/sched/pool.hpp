@@ -38,6 +38,7 @@ public:
 
     void post(std::coroutine_handle<> work) noexcept override;
     void post_last(std::coroutine_handle<> work) noexcept override;
+    bool post_after(std::coroutine_handle<> work) noexcept override;
     time_point now() const noexcept override;
     void arm(timer& t, time_point when) override;
     bool cancel(timer& t) noexcept override;

@@ -28,7 +28,12 @@ inline std::string bare_text(const error& e) {
 }  // namespace detail
 
 COVEY_INLINE link::link(environment& env, link_setup setup, std::unique_ptr<stream_socket> socket, std::shared_ptr<link_events> events)
-    : m_env(env), m_setup(std::move(setup)), m_socket(std::move(socket)), m_socket_remote(m_socket->remote()), m_events(std::move(events)) {
+    : m_env(env),
+      m_workers(env.workers()),
+      m_setup(std::move(setup)),
+      m_socket(std::move(socket)),
+      m_socket_remote(m_socket->remote()),
+      m_events(std::move(events)) {
     if (m_setup.tls) {
         using role = tls_session::role;
         m_tls = std::make_unique<tls_session>(m_setup.tls, m_setup.initiated_by_us ? role::client : role::server);

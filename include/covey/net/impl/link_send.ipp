@@ -11,6 +11,7 @@ namespace covey::net {
 namespace detail {
 
 inline constexpr std::size_t link_encrypt_bytes = std::size_t{256} * 1024;  // encrypted at a time, with the mutex held
+inline constexpr std::size_t link_gather_bytes = std::size_t{16} * 1024;    // so many are not held back for more to come
 inline constexpr std::size_t link_keep_bytes = std::size_t{1024} * 1024;    // capacity that an empty outgoing buffer keeps
 
 }  // namespace detail
@@ -49,7 +50,7 @@ COVEY_INLINE void link::end_frame(lock_type lock, wire::frame_header h, std::siz
     m_work_frames.fetch_add(1, std::memory_order_relaxed);
     if (h.kind == wire::frame_kind::call) m_calls_out.fetch_add(1, std::memory_order_relaxed);
     if (h.kind == wire::frame_kind::reply || h.kind == wire::frame_kind::failure) m_calls_in.fetch_sub(1, std::memory_order_relaxed);
-    flush(std::move(lock));
+    flush_after_others(std::move(lock));
 }
 
 COVEY_INLINE void link::append_frame(wire::frame_kind kind, bytes_view body) {
@@ -135,6 +136,27 @@ COVEY_INLINE void link::flush(lock_type lock) {
     }
     lock.unlock();
     if (over) m_socket->close();
+}
+
+/// As flush, but what else this thread is about to run may have something to send, too: then one system call is for all.
+COVEY_INLINE void link::flush_after_others(lock_type lock) {
+    if (m_out.size() < detail::link_gather_bytes && !m_flushing && !m_blocked) {
+        const void* const here = &covey::detail::this_thread_state();
+        if (m_put_off_by == here) return;
+        if (m_put_off_by == nullptr && m_workers.post_after(m_put_off.handle())) {
+            m_put_off_by = here;
+            m_put_off_self = shared_from_this();
+            return;
+        }
+    }
+    flush(std::move(lock));
+}
+
+COVEY_INLINE void link::flush_now() {
+    lock_type lock(m_mutex);
+    m_put_off_by = nullptr;
+    const std::shared_ptr<link> self = std::move(m_put_off_self);
+    flush(std::move(lock));
 }
 
 COVEY_INLINE bool link::congested() const {

@@ -45,6 +45,37 @@ COVEY_INLINE void pool::state::post_last(std::coroutine_handle<> work) noexcept 
     posting.fetch_sub(1, std::memory_order_release);
 }
 
+COVEY_INLINE bool pool::state::post_after(std::coroutine_handle<> work) noexcept {
+    worker* const self = this_worker();
+    if (self == nullptr || self->after_count == after_max) return false;
+    if (!self->next && self->deque.empty() && injected.load(std::memory_order_relaxed) == 0) return false;
+    const std::uint64_t now = detail::cycle_count();
+    if (now - self->resumed_at >= patience_cycles) return false;  // what runs here takes long, and so may the next
+    self->after[self->after_count++].store(work.address(), std::memory_order_release);
+    if (self->after_since.load(std::memory_order_relaxed) == 0) self->after_since.store(now, std::memory_order_relaxed);
+    return true;
+}
+
+COVEY_INLINE std::coroutine_handle<> pool::state::take_after(worker& self) noexcept {
+    while (self.after_count != 0) {
+        void* const work = self.after[--self.after_count].exchange(nullptr, std::memory_order_acq_rel);
+        if (self.after_count == 0) self.after_since.store(0, std::memory_order_relaxed);
+        if (work != nullptr) return std::coroutine_handle<>::from_address(work);
+    }
+    return nullptr;
+}
+
+COVEY_INLINE std::coroutine_handle<> pool::state::take_overdue(const worker& self) noexcept {
+    for (const auto& w : workers) {
+        if (w.get() == &self || !is_overdue(*w)) continue;
+        for (std::atomic<void*>& place : w->after) {
+            if (place.load(std::memory_order_relaxed) == nullptr) continue;
+            if (void* const work = place.exchange(nullptr, std::memory_order_acq_rel)) return std::coroutine_handle<>::from_address(work);
+        }
+    }
+    return nullptr;
+}
+
 COVEY_INLINE std::coroutine_handle<> pool::state::take_injected() noexcept {
     if (injected.load(std::memory_order_relaxed) == 0) return nullptr;
     const std::lock_guard lock(injection_mutex);
@@ -71,7 +102,7 @@ COVEY_INLINE std::coroutine_handle<> pool::state::steal(worker& self) noexcept {
     }
     if (withholding != nullptr) return take_by_force(self, *withholding);
     self.starved_at = 0;  // nobody had any
-    return nullptr;
+    return take_overdue(self);
 }
 
 COVEY_INLINE std::coroutine_handle<> pool::state::take_by_force(worker& self, worker& victim) noexcept {
@@ -113,6 +144,7 @@ COVEY_INLINE void pool::state::run(worker& self) noexcept {
             idle(self);
         }
     }
+    while (const std::coroutine_handle<> work = take_after(self)) resume_work(work);
     detail::this_thread_state().queue = nullptr;
 }
 
@@ -124,8 +156,12 @@ COVEY_INLINE bool pool::state::is_wanted_elsewhere(worker& self) noexcept {
 COVEY_INLINE std::coroutine_handle<> pool::state::find(worker& self) noexcept {
     // Newest first is fast but not fair: now and then what has waited longest is looked at before, by count for many
     // short resumptions, by time for few long ones.
-    if (const auto work = std::exchange(self.next, nullptr)) return work;  // which nobody can steal
     const std::uint64_t now = detail::cycle_count();
+    self.resumed_at = now;
+    if (const auto work = std::exchange(self.next, nullptr)) return work;  // which nobody can steal
+    if (self.after_count != 0 && now - self.after_since.load(std::memory_order_relaxed) >= patience_cycles) {
+        if (const auto work = take_after(self)) return work;
+    }
     if (++self.tick % fairness_interval == 0 || now - self.looked_at >= poll_cycles) {
         self.looked_at = now;
         if (io_users.load(std::memory_order_relaxed) != 0 && take_baton(self)) {
@@ -145,6 +181,7 @@ COVEY_INLINE std::coroutine_handle<> pool::state::find(worker& self) noexcept {
     if (self.deque.wanted()) self.offer();
     if (const auto work = self.deque.pop()) return work;
     if (const auto work = take_injected()) return work;
+    if (const auto work = take_after(self)) return work;
     return steal(self);
 }
 
@@ -245,6 +282,7 @@ COVEY_INLINE void pool::pin(std::thread& thread, unsigned cpu) {
 
 COVEY_INLINE void pool::post(std::coroutine_handle<> work) noexcept { m_state->post(work); }
 COVEY_INLINE void pool::post_last(std::coroutine_handle<> work) noexcept { m_state->post_last(work); }
+COVEY_INLINE bool pool::post_after(std::coroutine_handle<> work) noexcept { return m_state->post_after(work); }
 COVEY_INLINE time_point pool::now() const noexcept { return time_point(std::chrono::steady_clock::now().time_since_epoch()); }
 COVEY_INLINE void pool::arm(timer& t, time_point when) { m_state->arm(t, when); }
 COVEY_INLINE bool pool::cancel(timer& t) noexcept { return m_state->cancel(t); }

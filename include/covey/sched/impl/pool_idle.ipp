@@ -129,7 +129,7 @@ COVEY_INLINE bool pool::state::nap(worker& self) noexcept {
         const bool events_came = std::exchange(seen, events.load(std::memory_order_relaxed)) != seen;
         quiet = events_came ? 0 : quiet + 1;
         // The last watcher of the reactor may have been away for long with what an event brought; where events come, it has not.
-        needed = has_work() || (!events_came && !baton.load(std::memory_order_relaxed));
+        needed = has_work() || has_overdue() || (!events_came && !baton.load(std::memory_order_relaxed));
     }
     standby.store(false, std::memory_order_seq_cst);
     full_fence();
@@ -199,7 +199,7 @@ COVEY_INLINE void pool::state::wait_in_reactor(worker& self) noexcept {
     waiting.store(true, std::memory_order_seq_cst);
     self.is_waiting = true;
     const bool others = count_out(self);
-    const auto may_stay = [this] { return !has_work() && !stopping.load(std::memory_order_relaxed); };
+    const auto may_stay = [this] { return !has_work() && !has_overdue() && !stopping.load(std::memory_order_relaxed); };
     bool stay = may_stay();
     self.in_reactor = true;
     // Nobody stands by for what others push at this moment: it looks once more itself.

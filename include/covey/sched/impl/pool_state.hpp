@@ -15,6 +15,7 @@
 #include <asio/steady_timer.hpp>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <deque>
 #include <memory>
@@ -25,6 +26,8 @@
 namespace covey {
 
 struct pool::state {
+    static constexpr unsigned after_max = 16;
+
     struct worker final : detail::local_queue {
         worker(state& s, covey::pool& p, unsigned i) : home(s), index(i), random(detail::entropy()) {
             owner = &p;
@@ -51,9 +54,13 @@ struct pool::state {
         std::uint64_t spin_cycles = 0;  // how long it searches before it sleeps: as long as that has paid off
         std::uint64_t idle_periods = 0;
         std::uint64_t starved_at = 0;  // cycles; 0: it has found work since. Somebody had work then that he kept to himself
+        std::uint64_t resumed_at = 0;  // cycles: when what it runs began
         bool is_waiting = false;       // and has said so
         unsigned burst = 0;            // how often yet it looks for a second event after the first
         unsigned lone_events = 0;
+        unsigned after_count = 0;                           // places of `after` that were filled
+        std::atomic<std::uint64_t> after_since{0};          // cycles; 0: nothing is in `after`
+        std::array<std::atomic<void*>, after_max> after{};  // what was given to post_after; whoever takes it leaves null
         std::thread thread;
     };
 
@@ -78,6 +85,17 @@ struct pool::state {
 
     void post(std::coroutine_handle<> work) noexcept;
     void post_last(std::coroutine_handle<> work) noexcept;
+    bool post_after(std::coroutine_handle<> work) noexcept;
+    std::coroutine_handle<> take_after(worker& self) noexcept;
+    /// What a worker that computes for long has put off.
+    bool is_overdue(const worker& w) const noexcept {
+        const std::uint64_t since = w.after_since.load(std::memory_order_relaxed);
+        return since != 0 && detail::cycle_count() - since >= patience_cycles;
+    }
+    bool has_overdue() const noexcept {
+        return std::any_of(workers.begin(), workers.end(), [this](const auto& w) { return is_overdue(*w); });
+    }
+    std::coroutine_handle<> take_overdue(const worker& self) noexcept;
     std::coroutine_handle<> take_injected() noexcept;
     /// Gives work to the worker that searches with an open hand. False: there is none.
     bool hand_over(std::coroutine_handle<> work) noexcept;
