@@ -36,6 +36,12 @@ public:
     virtual void on_link_failed(const std::shared_ptr<link>&, std::error_code, const std::string&) {}
 };
 
+/// What whoever takes a link's events keeps for it: found without a look-up, destroyed with the link.
+class link_attachment {
+public:
+    virtual ~link_attachment() = default;
+};
+
 /// How a link begins.
 struct link_setup {
     link_config config;
@@ -84,7 +90,7 @@ public:
     }
 
     /// More than `send_high` bytes wait to be sent.
-    bool congested() const;
+    bool congested() const noexcept { return m_waiting.load(std::memory_order_relaxed) > m_setup.config.send_high; }
     /// False: the link is not congested, go on. True: `waiter` will be posted once, when `send_low` is reached or the link
     /// goes down; that may be before this call returns.
     bool wait_writable(std::coroutine_handle<> waiter);
@@ -107,6 +113,11 @@ public:
     link_statistics statistics() const;
     /// "peer 0123456789abcdef (name) at 127.0.0.1:7400", for messages.
     std::string description() const;
+
+    /// Inside on_link_up, once; from then on the attachment stays the same.
+    void attach(std::unique_ptr<link_attachment> a) noexcept { m_attachment = std::move(a); }
+    /// Null: nothing is attached. For frames of this link, and for whoever found it in a table after it came up.
+    link_attachment* attachment() const noexcept { return m_attachment.get(); }
 
     // For the socket.
     std::span<std::byte> read_buffer() override;
@@ -173,7 +184,8 @@ private:
     unsigned m_small_reads = 0;       // reads since a frame larger than the buffer
     bool m_announced = false;         // on_link_up was called
 
-    hello m_remote;  // written once, just before the state turns up
+    hello m_remote;                                 // written once, just before the state turns up
+    std::unique_ptr<link_attachment> m_attachment;  // written once, before on_link_up returns
 
     mutable std::mutex m_mutex;
     std::atomic<state> m_state{state::handshaking};  // written under the mutex
@@ -189,11 +201,9 @@ private:
     bool m_started = false;     // until then the socket is neither written nor closed, as it could tell nobody
     bool m_socket_closed = false;
     std::vector<std::coroutine_handle<>> m_waiters;  // at most one for each coroutine that sends
-    std::uint64_t m_frames_out = 0;
-    std::uint64_t m_bytes_out = 0;
-    put_off m_put_off{*this};              // sends what several coroutines of one thread have appended
-    const void* m_put_off_by = nullptr;    // the thread that will run it; null: it is not queued
-    std::shared_ptr<link> m_put_off_self;  // while it is queued
+    put_off m_put_off{*this};                        // sends what several coroutines of one thread have appended
+    const void* m_put_off_by = nullptr;              // the thread that will run it; null: it is not queued
+    std::shared_ptr<link> m_put_off_self;            // while it is queued
 
     watch m_timer{*this};
     std::shared_ptr<link> m_timer_self;  // keeps the timer where it is while it is armed
@@ -204,11 +214,20 @@ private:
     time_point m_last_ping{};
 
     std::atomic<time_point::rep> m_last_heard{0};
-    std::atomic<std::uint64_t> m_frames_in{0};
-    std::atomic<std::uint64_t> m_bytes_in{0};
-    std::atomic<std::uint64_t> m_work_frames{0};
-    std::atomic<std::int64_t> m_calls_in{0};
-    std::atomic<std::int64_t> m_calls_out{0};
+    std::atomic<std::size_t> m_waiting{0};  // waiting_bytes(), for those without the mutex
+
+    /// Written by one thread at a time: no locked operation.
+    struct count {
+        std::atomic<std::uint64_t> n{0};
+        void add(std::uint64_t more) noexcept { n.store(n.load(std::memory_order_relaxed) + more, std::memory_order_relaxed); }
+        std::uint64_t get() const noexcept { return n.load(std::memory_order_relaxed); }
+    };
+    /// Of one direction: by the socket's serialised callbacks, or with the mutex held.
+    struct traffic {
+        count frames, bytes, work_frames, calls, answers;
+    };
+    traffic m_received;
+    traffic m_sent;
 };
 
 }  // namespace covey::net

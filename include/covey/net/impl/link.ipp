@@ -74,14 +74,15 @@ COVEY_INLINE std::string link::description() const {
 
 COVEY_INLINE link_statistics link::statistics() const {
     const std::lock_guard lock(m_mutex);
-    return {.frames_in = m_frames_in.load(std::memory_order_relaxed),
-            .frames_out = m_frames_out,
-            .bytes_in = m_bytes_in.load(std::memory_order_relaxed),
-            .bytes_out = m_bytes_out,
+    const auto open = [](const count& calls, const count& answers) { return static_cast<std::int64_t>(calls.get() - answers.get()); };
+    return {.frames_in = m_received.frames.get(),
+            .frames_out = m_sent.frames.get(),
+            .bytes_in = m_received.bytes.get(),
+            .bytes_out = m_sent.bytes.get(),
             .bytes_waiting = waiting_bytes(),
-            .calls_in = m_calls_in.load(std::memory_order_relaxed),
-            .calls_out = m_calls_out.load(std::memory_order_relaxed),
-            .work_frames = m_work_frames.load(std::memory_order_relaxed)};
+            .calls_in = open(m_received.calls, m_sent.answers),
+            .calls_out = open(m_sent.calls, m_received.answers),
+            .work_frames = m_received.work_frames.get() + m_sent.work_frames.get()};
 }
 
 // ---- receiving
@@ -100,7 +101,7 @@ COVEY_INLINE std::span<std::byte> link::read_buffer() {
 }
 
 COVEY_INLINE void link::on_read(std::size_t n) {
-    m_bytes_in.fetch_add(n, std::memory_order_relaxed);
+    m_received.bytes.add(n);
     m_last_heard.store(m_env.now().time_since_epoch().count(), std::memory_order_relaxed);
     const state s = m_state.load(std::memory_order_acquire);
     if (s == state::closing || s == state::down) return;
@@ -171,7 +172,7 @@ COVEY_INLINE void link::parse() {
             m_missing = whole - m_in.size();
             break;
         }
-        m_frames_in.fetch_add(1, std::memory_order_relaxed);
+        m_received.frames.add(1);
         handle(h, m_in.view().subspan(wire::frame_header::bytes, h.size));
         m_in.consume(whole);
         if (whole > m_setup.config.read_bytes) m_small_reads = 0;
@@ -199,13 +200,13 @@ COVEY_INLINE void link::handle(const wire::frame_header& h, bytes_view body) {
             append_frame(kind::pong, {});
             return flush(std::move(lock));
         }
-        case kind::call: m_calls_in.fetch_add(1, std::memory_order_relaxed); break;
+        case kind::call: m_received.calls.add(1); break;
         case kind::reply:
-        case kind::failure: m_calls_out.fetch_sub(1, std::memory_order_relaxed); break;
+        case kind::failure: m_received.answers.add(1); break;
         case kind::mesh:
         case kind::cancel: break;
     }
-    m_work_frames.fetch_add(1, std::memory_order_relaxed);
+    m_received.work_frames.add(1);
     m_events->on_frame(*this, h, body);
 }
 

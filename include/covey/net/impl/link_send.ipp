@@ -46,10 +46,11 @@ COVEY_INLINE void link::end_frame(lock_type lock, wire::frame_header h, std::siz
     }
     h.size = static_cast<std::uint32_t>(size);
     wire::store(h, m_out.data() + start);
-    ++m_frames_out;
-    m_work_frames.fetch_add(1, std::memory_order_relaxed);
-    if (h.kind == wire::frame_kind::call) m_calls_out.fetch_add(1, std::memory_order_relaxed);
-    if (h.kind == wire::frame_kind::reply || h.kind == wire::frame_kind::failure) m_calls_in.fetch_sub(1, std::memory_order_relaxed);
+    m_sent.frames.add(1);
+    m_sent.work_frames.add(1);
+    if (h.kind == wire::frame_kind::call) m_sent.calls.add(1);
+    if (h.kind == wire::frame_kind::reply || h.kind == wire::frame_kind::failure) m_sent.answers.add(1);
+    m_waiting.store(waiting_bytes(), std::memory_order_relaxed);
     flush_after_others(std::move(lock));
 }
 
@@ -60,7 +61,7 @@ COVEY_INLINE void link::append_frame(wire::frame_kind kind, bytes_view body) {
     wire::store(h, m_out.prepare(wire::frame_header::bytes));
     m_out.commit(wire::frame_header::bytes);
     m_out.append(body);
-    ++m_frames_out;
+    m_sent.frames.add(1);
 }
 
 COVEY_INLINE void link::append_hello() {
@@ -104,7 +105,7 @@ COVEY_INLINE void link::write_out(lock_type& lock) {
         lock.unlock();
         const std::size_t n = m_socket->write_some(m_writing.view());
         lock.lock();
-        m_bytes_out += n;
+        m_sent.bytes.add(n);
         m_writing.consume(n);
         release_waiters();
         if (!m_writing.empty() && !m_room_again) {
@@ -116,6 +117,7 @@ COVEY_INLINE void link::write_out(lock_type& lock) {
 }
 
 COVEY_INLINE void link::release_waiters() noexcept {
+    m_waiting.store(waiting_bytes(), std::memory_order_relaxed);
     if (m_waiters.empty()) return;
     if (m_state.load(std::memory_order_relaxed) == state::up && waiting_bytes() > m_setup.config.send_low) return;
     for (const std::coroutine_handle<> waiter : m_waiters) m_env.post(waiter);
@@ -157,11 +159,6 @@ COVEY_INLINE void link::flush_now() {
     m_put_off_by = nullptr;
     const std::shared_ptr<link> self = std::move(m_put_off_self);
     flush(std::move(lock));
-}
-
-COVEY_INLINE bool link::congested() const {
-    const std::lock_guard lock(m_mutex);
-    return waiting_bytes() > m_setup.config.send_high;
 }
 
 COVEY_INLINE bool link::wait_writable(std::coroutine_handle<> waiter) {
