@@ -8,7 +8,6 @@
 #include <covey/net/link_table.hpp>
 
 #include <atomic>
-#include <condition_variable>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -46,9 +45,9 @@ public:
     void on_peer_lost(peer_id peer, const std::string& text);
     /// No calls are made or taken any more.
     void close(const std::string& text);
-    bool is_closed() const;
+    bool is_closed() const noexcept { return m_closed.load(std::memory_order_acquire); }
     /// Calls being served, whether they compute or wait.
-    std::size_t serving() const noexcept { return m_serving.load(std::memory_order_relaxed); }
+    std::size_t serving() const noexcept { return m_serving->now(); }
     /// Blocks until no call is being served; false: some were after `limit`. Not for workers.
     bool wait_served(duration limit);
 
@@ -61,14 +60,13 @@ public:
     /// Counts a call as running on a peer while it exists.
     class load_mark {
     public:
-        load_mark(call_service& s, peer_id peer) : m_service(s), m_peer(peer) { s.add_load(peer, 1); }
+        load_mark(call_service& s, peer_id peer) : m_count(s.add_load(peer)) {}
         load_mark(const load_mark&) = delete;
         load_mark& operator=(const load_mark&) = delete;
-        ~load_mark() { m_service.add_load(m_peer, -1); }
+        ~load_mark() { m_count.fetch_sub(1, std::memory_order_relaxed); }
 
     private:
-        call_service& m_service;
-        peer_id m_peer;
+        std::atomic<int>& m_count;
     };
 
     /// Where a call without a target runs: of the members with the same function table, this peer included, the one with the
@@ -78,14 +76,11 @@ public:
     std::size_t threads_in_reach() const;
 
 private:
-    friend class served_call;
-
-    void serving_changed(int change) noexcept;
-    std::shared_ptr<call_channel> channel_of(const net::link& link) const;
     template <class Which>
     std::vector<std::shared_ptr<call_channel>> select(Which which) const;  // with the mutex held; oldest first
     std::shared_ptr<call_channel> find(peer_id peer) const;
-    void add_load(peer_id peer, int change);
+    /// The count of our calls to a peer, one higher; it stays where it is until it is zero.
+    std::atomic<int>& add_load(peer_id peer);
 
     environment& m_env;
     net::link_table& m_links;
@@ -94,17 +89,13 @@ private:
     const std::uint32_t m_credit_given;
     const view_source m_view;
 
+    const std::shared_ptr<detail::serving_count> m_serving = std::make_shared<detail::serving_count>();
+
     mutable std::mutex m_mutex;
-    bool m_closed = false;
-    struct numbered_channel {
-        std::uint64_t number;
-        std::shared_ptr<call_channel> channel;
-    };
-    std::map<const net::link*, numbered_channel> m_channels;  // bounded by the link table's links_max
-    std::uint64_t m_channels_ever = 0;
-    std::atomic<std::size_t> m_serving{0};  // changed with the mutex held
-    std::condition_variable m_none_served;
-    std::map<peer_id, int> m_load;  // bounded by calls in flight
+    std::atomic<bool> m_closed{false};                      // written with the mutex held
+    std::vector<std::shared_ptr<call_channel>> m_channels;  // oldest first; bounded by the link table's links_max
+    std::map<peer_id, std::atomic<int>> m_load;             // bounded by calls in flight, or some more whose count is zero
+    std::size_t m_load_most = 64;                           // at so many entries those at zero are thrown away
 };
 
 class call_service::connect_awaiter {

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <covey/call/detail/outgoing.hpp>
+#include <covey/call/detail/served_table.hpp>
+#include <covey/call/detail/serving_count.hpp>
 #include <covey/call/function_table.hpp>
 #include <covey/net/link.hpp>
 #include <covey/task/work.hpp>
@@ -12,8 +14,6 @@
 
 namespace covey {
 
-class call_service;
-
 /// What a failure frame says. Values are part of the wire format.
 enum class failure_kind : std::uint8_t {
     library = 1,    ///< an errc: the call was not run, or its result could not be sent
@@ -23,21 +23,24 @@ enum class failure_kind : std::uint8_t {
 
 /// Outgoing calls take slots, of which the other side granted a number (its call credit); without a free slot, or while
 /// the link is congested, they wait in line. Incoming calls are looked up in the function table and run; each holds its
-/// slot until it is answered. Thread-safe.
-class call_channel : public std::enable_shared_from_this<call_channel> {
+/// slot until it is answered. Thread-safe. It is attached to its link: whoever holds the one holds the other.
+class call_channel final : public net::link_attachment {
 public:
     /// Calls waiting for a slot; beyond, errc::overloaded.
     static constexpr std::size_t waiting_max = 65536;
     /// Bytes of a link that wait to be sent; a failure to be sent beyond that ends the link instead.
     static constexpr std::size_t unread_answers_max = std::size_t{256} * 1024 * 1024;
 
-    call_channel(call_service& service, scheduler& on, std::shared_ptr<net::link> link, std::uint32_t credit_given);
+    /// `context`: what served functions run under.
+    call_channel(const task_context& context, peer_id self, std::shared_ptr<detail::serving_count> serving, scheduler& on, net::link& link,
+                 std::uint32_t credit_given);
+    /// The channel of a link; null: it has none.
+    static std::shared_ptr<call_channel> of(net::link& link);
 
-    const net::link& link() const noexcept { return *m_link; }
-    net::link& link() noexcept { return *m_link; }
+    const net::link& link() const noexcept { return m_link; }
+    net::link& link() noexcept { return m_link; }
     /// Both programs have the same function table.
     bool same_table() const noexcept { return m_same_table; }
-    bool is_closed() const;
 
     // From the link.
     void on_call(const wire::frame_header& h, bytes_view body);
@@ -64,8 +67,11 @@ private:
         call_channel& channel;
     };
 
-    /// Queues a call; false when it was completed before.
-    bool enqueue(outgoing_call& call);
+    /// Sends a call at once if there are a slot and room and nobody waits, else queues it. Somebody may complete it meanwhile.
+    void begin(outgoing_call& call);
+    bool has_slot() const noexcept { return !m_free.empty() || m_slots.size() < m_credit; }  // with the mutex held
+    std::uint32_t take_slot(outgoing_call& call);                                            // with the mutex held; there is one
+    void send_in_slot(outgoing_call& call, std::uint32_t index, std::uint32_t generation);
     /// Takes a call out; true for exactly one caller, who then completes it. Tells the other side if it was sent.
     bool claim(outgoing_call& call);
     void send_cancel(std::uint32_t index, std::uint32_t generation) noexcept;
@@ -79,15 +85,18 @@ private:
     void send_failure(std::uint32_t index, std::uint32_t generation, failure_kind kind, errc code, std::string_view type,
                       std::string_view text) noexcept;
 
-    call_service& m_service;
+    const task_context m_context;
+    const peer_id m_self;
+    const std::shared_ptr<detail::serving_count> m_serving_count;
     scheduler& m_scheduler;
-    const std::shared_ptr<net::link> m_link;
+    net::link& m_link;
     const bool m_same_table;
     const std::uint32_t m_credit;        // calls of ours that may be in flight
     const std::uint32_t m_credit_given;  // calls of theirs
+    detail::served_table m_serving;      // of as many
 
     mutable std::mutex m_mutex;
-    bool m_closed = false;
+    std::atomic<bool> m_closed{false};  // written with the mutex held
     errc m_why = errc::link_lost;
     std::string m_text;
     std::vector<slot> m_slots;  // grows up to the credit
@@ -95,7 +104,6 @@ private:
     outgoing_call* m_first_waiting = nullptr;
     outgoing_call* m_last_waiting = nullptr;
     std::size_t m_waiting = 0;
-    std::vector<std::shared_ptr<served_call>> m_serving;  // by the other side's slot; grows up to the credit given
     bool m_draining = false;
     drain m_drain{*this};
     std::shared_ptr<call_channel> m_drain_self;  // while the drain is queued

@@ -65,8 +65,8 @@ private:
     std::optional<stop_callback<on_stop>> m_on_stop;
     std::exception_ptr m_failure;
 
-    // Guarded by the channel's mutex.
-    phase m_phase = phase::idle;
+    // Guarded by the channel's mutex, but for the step from sending to sent.
+    std::atomic<phase> m_phase{phase::idle};
     std::uint32_t m_slot = 0;
     outgoing_call* m_next = nullptr;
     outgoing_call* m_previous = nullptr;

@@ -6,16 +6,16 @@
 #include <covey/task/schedule.hpp>
 #include <covey/task/task.hpp>
 
+#include <atomic>
 #include <memory>
 
 namespace covey {
 
-/// Lives from the call's frame to its answer; shared by the coroutine that serves it and the channel, which may stop it.
+/// Lives in the coroutine that serves it. Whoever takes it out of the channel's table to stop it holds it too.
 /// The function's entry uses it in this order: `arguments`, `begin`, [run], `ran`, `room`, `reply`.
 class served_call {
 public:
-    served_call(std::shared_ptr<call_channel> channel, const wire::frame_header& h, bytes_view arguments, task_context context,
-                peer_id self);
+    served_call(call_channel& channel, const wire::frame_header& h, bytes_view arguments, const task_context& context);
     served_call(const served_call&) = delete;
     served_call& operator=(const served_call&) = delete;
     ~served_call();
@@ -23,6 +23,7 @@ public:
     /// Closure and arguments, undecoded. Valid until `begin` is awaited.
     bytes_view arguments() const noexcept { return m_arguments; }
     covey::context& context() noexcept { return m_context; }
+    const task_context& task() const noexcept { return m_task; }
 
     /// Leaves the thread that reads the link, so that it can read on. Throws `stopped` if nobody waits any more.
     auto begin() noexcept {
@@ -35,7 +36,7 @@ public:
 
     struct room_awaiter {
         served_call* m_call;
-        bool await_ready() const noexcept { return false; }
+        bool await_ready() const noexcept { return !m_call->m_channel->link().congested(); }
         COVEY_NOINLINE bool await_suspend(std::coroutine_handle<> self) const { return m_call->m_channel->link().wait_writable(self); }
         void await_resume() const noexcept { m_call->m_task.enter(); }
     };
@@ -57,14 +58,19 @@ public:
     /// Answers with the exception being handled.
     void fail() noexcept;
 
-    /// Serves: looks the function up and runs it, detached; every outcome becomes an answer.
-    static void serve(std::shared_ptr<served_call> call, const function_entry& function);
+    /// A call that is to be served by `function`, detached: every outcome becomes an answer. It begins with `serve`.
+    static served_call& make(call_channel& channel, const wire::frame_header& h, bytes_view arguments, const task_context& context,
+                             const function_entry& function);
+    void serve();
 
-    void request_stop() noexcept { m_stop.request_stop(); }
+    /// For who has taken it out of the table, and does not touch it afterwards.
+    void stop() noexcept;
+    /// True: nobody else holds it.
+    bool let_go() noexcept {
+        return m_holders.load(std::memory_order_acquire) == 1 || m_holders.fetch_sub(1, std::memory_order_acq_rel) == 1;
+    }
 
 private:
-    friend class call_channel;
-
     enum class stage : unsigned char { decoding, running, answering };
 
     void leave() noexcept;
@@ -78,6 +84,7 @@ private:
     covey::context m_context;
     stage m_stage = stage::decoding;
     bool m_left = false;
+    std::atomic<int> m_holders{2};  // the coroutine, and the table or who took it from there
 };
 
 }  // namespace covey

@@ -19,11 +19,10 @@ COVEY_INLINE bool outgoing_call::start(std::shared_ptr<call_channel> channel, st
     const bool timed = m_deadline != never;
     m_gate.store(timed ? 3 : 2, std::memory_order_relaxed);
     // Armed before the call is queued: from then on a reply can come and wants to cancel them. If they are faster than the
-    // queueing, `enqueue` finds the call done.
+    // queueing, `begin` finds the call done.
     if (timed) context.scheduler->arm(*this, m_deadline);
     if (context.stop.stop_possible()) m_on_stop.emplace(context.stop, on_stop{this});
-    const std::shared_ptr<call_channel> keep = m_channel;
-    if (keep->enqueue(*this)) keep->pump();
+    m_channel->begin(*this);
     return m_gate.fetch_sub(1, std::memory_order_acq_rel) != 1;
 }
 
@@ -69,41 +68,75 @@ COVEY_INLINE void outgoing_call::on_stop::operator()() const noexcept {
 
 // ---- call_channel: outgoing
 
-COVEY_INLINE call_channel::call_channel(call_service& service, scheduler& on, std::shared_ptr<net::link> link, std::uint32_t credit_given)
-    : m_service(service),
+COVEY_INLINE call_channel::call_channel(const task_context& context, peer_id self, std::shared_ptr<detail::serving_count> serving,
+                                        scheduler& on, net::link& link, std::uint32_t credit_given)
+    : m_context(context),
+      m_self(self),
+      m_serving_count(std::move(serving)),
       m_scheduler(on),
-      m_link(std::move(link)),
-      m_same_table(m_link->remote().table_digest == function_table::instance().digest()),
-      m_credit(m_link->remote().call_credit),
-      m_credit_given(credit_given) {}
+      m_link(link),
+      m_same_table(link.remote().table_digest == function_table::instance().digest()),
+      m_credit(link.remote().call_credit),
+      m_credit_given(std::min(credit_given, detail::served_table::slots_max)) {}
 
-COVEY_INLINE bool call_channel::is_closed() const {
-    const std::lock_guard lock(m_mutex);
-    return m_closed;
+COVEY_INLINE std::shared_ptr<call_channel> call_channel::of(net::link& link) {
+    auto* const channel = static_cast<call_channel*>(link.attachment());
+    return channel != nullptr ? std::shared_ptr<call_channel>(link.shared_from_this(), channel) : nullptr;
 }
 
-COVEY_INLINE bool call_channel::enqueue(outgoing_call& call) {
+COVEY_INLINE void call_channel::begin(outgoing_call& call) {
     std::exception_ptr why;
+    std::uint32_t index = 0;
+    std::uint32_t generation = 0;
     {
         const std::lock_guard lock(m_mutex);
-        if (call.m_phase == outgoing_call::phase::done) return false;
-        if (!m_closed && m_waiting < waiting_max) {
+        if (call.m_phase == outgoing_call::phase::done) return;
+        if (m_closed) {
+            why = std::make_exception_ptr(error(errc::unreachable, detail::concat({m_link.description(), ": ", m_text}), m_link.peer()));
+        } else if (m_first_waiting == nullptr && has_slot() && !m_link.congested()) {
+            index = take_slot(call);
+            generation = m_slots[index].generation;
+        } else if (m_waiting < waiting_max) {
             call.m_phase = outgoing_call::phase::waiting;
             call.m_previous = m_last_waiting;
             (m_last_waiting != nullptr ? m_last_waiting->m_next : m_first_waiting) = &call;
             m_last_waiting = &call;
             ++m_waiting;
-            return true;
+        } else {
+            why = std::make_exception_ptr(
+                error(errc::overloaded, detail::concat({m_waiting, " calls already wait for ", m_link.description()}), m_link.peer()));
         }
-        call.m_phase = outgoing_call::phase::done;
-        why = m_closed
-                  ? std::make_exception_ptr(error(errc::unreachable, detail::concat({m_link->description(), ": ", m_text}), m_link->peer()))
-                  : std::make_exception_ptr(error(
-                        errc::overloaded, detail::concat({m_waiting, " calls already wait for ", m_link->description()}), m_link->peer()));
+        if (why) call.m_phase = outgoing_call::phase::done;
     }
-    call.fail(std::move(why));
-    call.complete();
-    return false;
+    if (generation != 0) {
+        send_in_slot(call, index, generation);
+    } else if (why) {
+        call.fail(std::move(why));
+        call.complete();
+    } else {
+        pump();
+    }
+}
+
+COVEY_INLINE std::uint32_t call_channel::take_slot(outgoing_call& call) {
+    if (m_free.empty()) {
+        m_slots.emplace_back();
+        m_free.reserve(m_slots.capacity());  // so that release never allocates
+        m_free.push_back(static_cast<std::uint32_t>(m_slots.size() - 1));
+    }
+    const std::uint32_t index = m_free.back();
+    m_free.pop_back();
+    slot& s = m_slots[index];
+    s.taken = true;
+    s.call = &call;
+    if (++s.generation == 0) ++s.generation;
+    call.m_slot = index;
+    call.m_phase = outgoing_call::phase::sending;
+    return index;
+}
+
+COVEY_INLINE void call_channel::send_in_slot(outgoing_call& call, std::uint32_t index, std::uint32_t generation) {
+    if (send(call, index, generation)) sent(call, index, generation);
 }
 
 COVEY_INLINE void call_channel::unlink(outgoing_call& call) noexcept {
@@ -118,7 +151,7 @@ COVEY_INLINE bool call_channel::claim(outgoing_call& call) {
     std::uint32_t generation = 0;
     {
         const std::lock_guard lock(m_mutex);
-        const auto before = std::exchange(call.m_phase, outgoing_call::phase::done);
+        const auto before = call.m_phase.exchange(outgoing_call::phase::done, std::memory_order_relaxed);
         if (before == outgoing_call::phase::done) return false;
         if (before == outgoing_call::phase::waiting) unlink(call);
         if (before != outgoing_call::phase::sending && before != outgoing_call::phase::sent) return true;
@@ -139,7 +172,7 @@ COVEY_INLINE void call_channel::send_cancel(std::uint32_t index, std::uint32_t g
     h.slot = index;
     h.generation = generation;
     try {
-        m_link->send(h, bytes_view{});
+        m_link.send(h, bytes_view{});
     } catch (const std::exception&) {
         // The link is gone, and with it the call there.
     }
@@ -158,33 +191,21 @@ COVEY_INLINE void call_channel::pump() {
         std::uint32_t generation = 0;
         {
             const std::lock_guard lock(m_mutex);
-            if (m_closed || m_first_waiting == nullptr || (m_free.empty() && m_slots.size() >= m_credit)) return;
-            if (m_link->congested()) {
+            if (m_closed || m_first_waiting == nullptr || !has_slot()) return;
+            if (m_link.congested()) {
                 if (std::exchange(m_draining, true)) return;
-                m_drain_self = shared_from_this();
-                if (m_link->wait_writable(m_drain.handle())) return;
+                m_drain_self = of(m_link);
+                if (m_link.wait_writable(m_drain.handle())) return;
                 m_draining = false;
                 m_drain_self.reset();
             }
             call = m_first_waiting;
             unlink(*call);
-            if (m_free.empty()) {
-                m_slots.emplace_back();
-                m_free.reserve(m_slots.size());  // so that release never allocates
-                index = static_cast<std::uint32_t>(m_slots.size() - 1);
-            } else {
-                index = m_free.back();
-                m_free.pop_back();
-            }
-            slot& s = m_slots[index];
-            s.taken = true;
-            s.call = call;
-            generation = ++s.generation;
-            call->m_slot = index;
-            call->m_phase = outgoing_call::phase::sending;
+            index = take_slot(*call);
+            generation = m_slots[index].generation;
             call->m_gate.fetch_add(1, std::memory_order_relaxed);  // we hold it while we encode, whatever becomes of it
         }
-        if (send(*call, index, generation)) sent(*call, index, generation);
+        send_in_slot(*call, index, generation);
         call->arrive(1);
     }
 }
@@ -202,10 +223,10 @@ COVEY_INLINE bool call_channel::send(outgoing_call& call, std::uint32_t index, s
     try {
         if (m_same_table) {
             h.function = call.m_function.index.load(std::memory_order_relaxed);
-            m_link->send(h, [&call](byte_buffer& out) { call.encode(out); });
+            m_link.send(h, [&call](byte_buffer& out) { call.encode(out); });
         } else {
             h.flags = wire::call_by_name;
-            m_link->send(h, [&call](byte_buffer& out) {
+            m_link.send(h, [&call](byte_buffer& out) {
                 byte_writer writer(out);
                 writer.number(fnv1a(call.m_function.name));
                 writer.number(call.m_function.schema);
@@ -215,7 +236,7 @@ COVEY_INLINE bool call_channel::send(outgoing_call& call, std::uint32_t index, s
     } catch (const std::exception& e) {
         std::exception_ptr why = std::current_exception();
         // A link that ends meanwhile has its own reason, but here it counts that the call was not sent.
-        if (!m_link->is_up()) why = std::make_exception_ptr(error(errc::unreachable, e.what(), m_link->peer()));
+        if (!m_link.is_up()) why = std::make_exception_ptr(error(errc::unreachable, e.what(), m_link.peer()));
         not_sent(call, index, generation, std::move(why));
         return false;
     } catch (...) {
@@ -226,12 +247,10 @@ COVEY_INLINE bool call_channel::send(outgoing_call& call, std::uint32_t index, s
 }
 
 COVEY_INLINE void call_channel::sent(outgoing_call& call, std::uint32_t index, std::uint32_t generation) {
+    auto sending = outgoing_call::phase::sending;
+    if (call.m_phase.compare_exchange_strong(sending, outgoing_call::phase::sent, std::memory_order_acq_rel)) return;
     {
         const std::lock_guard lock(m_mutex);
-        if (call.m_phase == outgoing_call::phase::sending) {
-            call.m_phase = outgoing_call::phase::sent;
-            return;
-        }
         // Over already: answered, or given up while we were sending it.
         const slot& s = m_slots[index];
         if (m_closed || !s.taken || s.generation != generation || s.call != nullptr) return;
@@ -244,7 +263,7 @@ COVEY_INLINE void call_channel::not_sent(outgoing_call& call, std::uint32_t inde
         const std::lock_guard lock(m_mutex);
         // A hostile peer may have answered what it was not asked yet.
         if (m_slots[index].taken && m_slots[index].generation == generation) release(index);
-        if (std::exchange(call.m_phase, outgoing_call::phase::done) == outgoing_call::phase::done) return;
+        if (call.m_phase.exchange(outgoing_call::phase::done) == outgoing_call::phase::done) return;
     }
     call.fail(std::move(why));
     call.complete();
@@ -263,6 +282,7 @@ COVEY_INLINE void call_channel::drain::run(work_item* self) {
 
 COVEY_INLINE void call_channel::on_answer(const wire::frame_header& h, bytes_view body) {
     outgoing_call* call = nullptr;
+    bool others_wait = false;
     {
         const std::lock_guard lock(m_mutex);
         if (h.slot >= m_slots.size() || !m_slots[h.slot].taken || m_slots[h.slot].generation != h.generation) {
@@ -271,6 +291,7 @@ COVEY_INLINE void call_channel::on_answer(const wire::frame_header& h, bytes_vie
         call = m_slots[h.slot].call;
         if (call != nullptr) call->m_phase = outgoing_call::phase::done;
         release(h.slot);
+        others_wait = m_first_waiting != nullptr;
     }
     if (call != nullptr) {
         try {
@@ -285,7 +306,7 @@ COVEY_INLINE void call_channel::on_answer(const wire::frame_header& h, bytes_vie
         }
         call->complete();
     }
-    pump();
+    if (others_wait) pump();
 }
 
 COVEY_INLINE void call_channel::rethrow_failure(const function_entry& function, bytes_view body) const {
@@ -294,26 +315,25 @@ COVEY_INLINE void call_channel::rethrow_failure(const function_entry& function, 
     const auto code = errc_from(in.number<std::uint16_t>(), errc::protocol_error);
     std::string type(in.text(1024));
     std::string text(in.text(64 * 1024));
-    if (kind == failure_kind::exception) throw remote_error(std::move(type), std::move(text), m_link->peer());
+    if (kind == failure_kind::exception) throw remote_error(std::move(type), std::move(text), m_link.peer());
     if (kind == failure_kind::stopped) {
         throw error(
             errc::peer_lost,
-            detail::concat({m_link->description(), " is shutting down and stopped ", function.readable_name(), " before it had a result"}),
-            m_link->peer());
+            detail::concat({m_link.description(), " is shutting down and stopped ", function.readable_name(), " before it had a result"}),
+            m_link.peer());
     }
     // The other side's text begins with what its code means; so does ours.
     const std::string prefix = detail::concat({make_error_code(code).message(), ": "});
     if (text.starts_with(prefix)) text.erase(0, prefix.size());
-    throw error(code, text, m_link->peer());
+    throw error(code, text, m_link.peer());
 }
 
 COVEY_INLINE void call_channel::close(errc why, const std::string& text) {
     std::vector<outgoing_call*> sent;
     std::vector<outgoing_call*> waiting;
-    std::vector<std::shared_ptr<served_call>> serving;
     {
         const std::lock_guard lock(m_mutex);
-        if (std::exchange(m_closed, true)) return;
+        if (m_closed.exchange(true)) return;
         m_why = why;
         m_text = text;
         while (m_first_waiting != nullptr) {
@@ -327,20 +347,16 @@ COVEY_INLINE void call_channel::close(errc why, const std::string& text) {
             s.call->m_phase = outgoing_call::phase::done;
             sent.push_back(std::exchange(s.call, nullptr));
         }
-        for (const auto& call : m_serving) {
-            if (call != nullptr) serving.push_back(call);
-        }
     }
     // Without the mutex: what is stopped may be waiting for a call of this very channel.
-    for (const auto& call : serving) call->request_stop();
+    m_serving.take_all([](served_call& call) { call.stop(); });
     for (outgoing_call* call : sent) {
-        call->fail(std::make_exception_ptr(
-            error(why, detail::concat({m_link->description(), ", while it ran ", call->m_function.readable_name(), ": ", text}),
-                  m_link->peer())));
+        call->fail(std::make_exception_ptr(error(
+            why, detail::concat({m_link.description(), ", while it ran ", call->m_function.readable_name(), ": ", text}), m_link.peer())));
         call->complete();
     }
     for (outgoing_call* call : waiting) {
-        call->fail(std::make_exception_ptr(error(errc::unreachable, detail::concat({m_link->description(), ": ", text}), m_link->peer())));
+        call->fail(std::make_exception_ptr(error(errc::unreachable, detail::concat({m_link.description(), ": ", text}), m_link.peer())));
         call->complete();
     }
 }
@@ -348,7 +364,7 @@ COVEY_INLINE void call_channel::close(errc why, const std::string& text) {
 // ---- call_channel: incoming
 
 COVEY_INLINE void call_channel::on_call(const wire::frame_header& h, bytes_view body) {
-    task_context context = m_service.root_context();
+    task_context context = m_context;
     if (h.deadline_us != 0) context.deadline = after(m_scheduler.now(), std::chrono::microseconds(h.deadline_us));
     const function_entry* function = nullptr;
     std::string refusal;
@@ -364,14 +380,14 @@ COVEY_INLINE void call_channel::on_call(const wire::frame_header& h, bytes_view 
                                       ") exposes no function of that name; add `template struct covey::expose<...>;` to it"});
         } else if (function->schema != schema) {
             code = errc::build_mismatch;
-            refusal = detail::concat({function->readable_name(), " has other parameter or result types in build ",
-                                      m_link->remote().build_id, " than in build ", build_id()});
+            refusal = detail::concat({function->readable_name(), " has other parameter or result types in build ", m_link.remote().build_id,
+                                      " than in build ", build_id()});
             function = nullptr;
         }
     } else if (!m_same_table) {
         code = errc::build_mismatch;
         refusal =
-            detail::concat({"a call by index needs equal function tables; build ", m_link->remote().build_id, " calls build ", build_id()});
+            detail::concat({"a call by index needs equal function tables; build ", m_link.remote().build_id, " calls build ", build_id()});
     } else {
         function = function_table::instance().at(h.function);
         if (function == nullptr) refusal = detail::concat({"no function has index ", h.function});
@@ -380,30 +396,24 @@ COVEY_INLINE void call_channel::on_call(const wire::frame_header& h, bytes_view 
         send_failure(h.slot, h.generation, failure_kind::library, code, {}, refusal);
         return;
     }
-    auto call = std::make_shared<served_call>(shared_from_this(), h, body, context, m_service.self());
-    {
-        const std::lock_guard lock(m_mutex);
-        if (m_closed) return;  // nobody would ask it to stop
-        if (h.slot >= m_credit_given || (h.slot < m_serving.size() && m_serving[h.slot] != nullptr)) {
-            throw error(
-                errc::protocol_error,
-                detail::concat({"a call in slot ", h.slot, ", which is ",
-                                (h.slot >= m_credit_given ? detail::concat({"beyond the ", m_credit_given, " granted"}) : "in use")}));
-        }
-        if (h.slot >= m_serving.size()) m_serving.resize(h.slot + 1);
-        m_serving[h.slot] = call;
+    if (h.slot >= m_credit_given || !m_serving.is_free(h.slot)) {
+        throw error(errc::protocol_error,
+                    detail::concat({"a call in slot ", h.slot, ", which is ",
+                                    (h.slot >= m_credit_given ? detail::concat({"beyond the ", m_credit_given, " granted"}) : "in use")}));
     }
-    served_call::serve(std::move(call), *function);
+    if (m_closed.load(std::memory_order_relaxed)) return;
+    served_call& call = served_call::make(*this, h, body, context, *function);
+    m_serving.enter(h.slot, h.generation, call);
+    // Either this sees that the channel was closed, or `close` sees the call and stops it.
+    if (m_closed) {
+        if (served_call* const mine = m_serving.take(h.slot, h.generation)) mine->stop();
+    }
+    call.serve();
 }
 
 COVEY_INLINE void call_channel::on_cancel(const wire::frame_header& h) {
-    std::shared_ptr<served_call> call;
-    {
-        const std::lock_guard lock(m_mutex);
-        if (h.slot < m_serving.size()) call = m_serving[h.slot];
-    }
     // It may have been answered meanwhile: then there is nothing to cancel.
-    if (call != nullptr && call->m_generation == h.generation) call->request_stop();
+    if (served_call* const call = m_serving.take(h.slot, h.generation)) call->stop();
 }
 
 COVEY_INLINE void call_channel::send_failure(std::uint32_t index, std::uint32_t generation, failure_kind kind, errc code,
@@ -414,11 +424,11 @@ COVEY_INLINE void call_channel::send_failure(std::uint32_t index, std::uint32_t 
     h.generation = generation;
     try {
         // A peer that calls and never reads what it gets must not fill our memory.
-        if (m_link->congested() && m_link->statistics().bytes_waiting > unread_answers_max) {
-            m_link->abort(errc::overloaded, "it does not read the answers to its calls");
+        if (m_link.congested() && m_link.statistics().bytes_waiting > unread_answers_max) {
+            m_link.abort(errc::overloaded, "it does not read the answers to its calls");
             return;
         }
-        m_link->send(h, [&](byte_buffer& out) {
+        m_link.send(h, [&](byte_buffer& out) {
             byte_writer writer(out);
             writer.number(kind);
             writer.number(static_cast<std::uint16_t>(code));

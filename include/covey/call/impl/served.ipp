@@ -11,29 +11,49 @@ namespace covey {
 
 namespace detail {
 
-/// A detached coroutine under a context of its own; destroys itself at its end.
+/// The coroutine that serves a call, under a context of its own.
 struct serving {
-    struct promise_type {
-        // Found by the coroutine's parameters: the call brings its context.
-        promise_type(const std::shared_ptr<served_call>&, const function_entry&, const task_context& context) noexcept
-            : m_context(context) {}
-        const task_context& context() const noexcept { return m_context; }
+    struct promise_type final : recycled_frame, served_call {
+        promise_type(call_channel& channel, const wire::frame_header& h, bytes_view arguments, const task_context& context,
+                     const function_entry&)
+            : served_call(channel, h, arguments, context) {}
+        const task_context& context() const noexcept { return served_call::task(); }
         std::uint32_t inherited_flags() const noexcept { return 0; }
-        serving get_return_object() noexcept { return {std::coroutine_handle<promise_type>::from_promise(*this)}; }
+        serving get_return_object() noexcept { return {this}; }
         std::suspend_always initial_suspend() const noexcept { return {}; }
-        std::suspend_never final_suspend() const noexcept { return {}; }
+        /// The last who holds the call destroys it. Going on from here is how a coroutine destroys itself.
+        struct last_suspend {
+            bool await_ready() const noexcept { return false; }
+            COVEY_NOINLINE bool await_suspend(std::coroutine_handle<promise_type> self) const noexcept { return !self.promise().let_go(); }
+            void await_resume() const noexcept {}
+        };
+        last_suspend final_suspend() const noexcept { return {}; }
         void return_void() const noexcept {}
         void unhandled_exception() const noexcept { std::terminate(); }  // everything is caught inside
-        const task_context& m_context;
     };
-    std::coroutine_handle<promise_type> handle;
+    promise_type* call;
 };
 
-inline serving serve_call(std::shared_ptr<served_call> call, const function_entry& function, const task_context&) {
+inline std::coroutine_handle<> coroutine_of(served_call& call) noexcept {
+    return std::coroutine_handle<serving::promise_type>::from_promise(static_cast<serving::promise_type&>(call));
+}
+
+struct own_call {
+    served_call* m_call = nullptr;
+    bool await_ready() const noexcept { return false; }
+    bool await_suspend(std::coroutine_handle<serving::promise_type> self) noexcept {
+        m_call = &self.promise();
+        return false;
+    }
+    served_call& await_resume() const noexcept { return *m_call; }
+};
+
+inline serving serve_call(call_channel&, const wire::frame_header&, bytes_view, const task_context&, const function_entry& function) {
+    served_call& call = co_await own_call{};
     try {
-        co_await function.serve(*call);
+        co_await function.serve(call);
     } catch (...) {
-        call->fail();
+        call.fail();
     }
 }
 
@@ -44,25 +64,34 @@ COVEY_INLINE std::string current_exception_type() {
 
 }  // namespace detail
 
-COVEY_INLINE served_call::served_call(std::shared_ptr<call_channel> channel, const wire::frame_header& h, bytes_view arguments,
-                                      task_context context, peer_id self)
-    : m_channel(std::move(channel)),
+COVEY_INLINE served_call::served_call(call_channel& channel, const wire::frame_header& h, bytes_view arguments, const task_context& context)
+    : m_channel(call_channel::of(channel.link())),
       m_slot(h.slot),
       m_generation(h.generation),
       m_arguments(arguments),
       m_task(context),
-      m_context(m_channel->link().peer(), self, m_task) {
+      m_context(channel.link().peer(), channel.m_self, m_task) {
     m_task.stop = m_stop.get_token();
-    m_channel->m_service.serving_changed(1);
+    m_channel->m_serving_count->begin();
 }
 
-COVEY_INLINE served_call::~served_call() { m_channel->m_service.serving_changed(-1); }
+COVEY_INLINE served_call::~served_call() { m_channel->m_serving_count->end(); }
+
+COVEY_INLINE served_call& served_call::make(call_channel& channel, const wire::frame_header& h, bytes_view arguments,
+                                            const task_context& context, const function_entry& function) {
+    return *detail::serve_call(channel, h, arguments, context, function).call;
+}
+
+COVEY_INLINE void served_call::serve() { resume_work(detail::coroutine_of(*this)); }
+
+COVEY_INLINE void served_call::stop() noexcept {
+    m_stop.request_stop();
+    if (let_go()) detail::coroutine_of(*this).destroy();
+}
 
 COVEY_INLINE void served_call::leave() noexcept {
     if (std::exchange(m_left, true)) return;
-    std::shared_ptr<served_call> self;  // let go after the lock; the coroutine holds another one
-    const std::lock_guard lock(m_channel->m_mutex);
-    self = std::move(m_channel->m_serving[m_slot]);
+    if (m_channel->m_serving.leave(m_slot)) m_holders.store(1, std::memory_order_relaxed);
 }
 
 COVEY_INLINE void served_call::fail() noexcept {
@@ -85,11 +114,6 @@ COVEY_INLINE void served_call::fail() noexcept {
     } catch (...) {
         answer(failure_kind::exception, {}, detail::current_exception_type(), "(not a std::exception)");
     }
-}
-
-COVEY_INLINE void served_call::serve(std::shared_ptr<served_call> call, const function_entry& function) {
-    const task_context& context = call->m_task;
-    resume_work(detail::serve_call(std::move(call), function, context).handle);
 }
 
 }  // namespace covey

@@ -13,14 +13,14 @@ COVEY_INLINE call_service::call_service(environment& env, net::link_table& links
     : m_env(env), m_links(links), m_context(context), m_self(self), m_credit_given(credit_given), m_view(std::move(view)) {}
 
 COVEY_INLINE void call_service::on_link_up(const std::shared_ptr<net::link>& link) {
-    auto channel = std::make_shared<call_channel>(*this, m_env, link, m_credit_given);
+    link->attach(std::make_unique<call_channel>(m_context, m_self, m_serving, m_env, *link, m_credit_given));
     const std::lock_guard lock(m_mutex);
-    m_channels.emplace(link.get(), numbered_channel{m_channels_ever++, std::move(channel)});
+    m_channels.push_back(call_channel::of(*link));
 }
 
 COVEY_INLINE void call_service::on_frame(net::link& link, const wire::frame_header& h, bytes_view body) {
-    const std::shared_ptr<call_channel> channel = channel_of(link);
-    if (channel == nullptr) return;  // it is being closed
+    auto* const channel = static_cast<call_channel*>(link.attachment());
+    if (channel == nullptr) return;
     if (h.kind == wire::frame_kind::call) {
         channel->on_call(h, body);
     } else if (h.kind == wire::frame_kind::cancel) {
@@ -34,26 +34,20 @@ COVEY_INLINE void call_service::on_link_down(const std::shared_ptr<net::link>& l
     std::shared_ptr<call_channel> channel;
     {
         const std::lock_guard lock(m_mutex);
-        const auto at = m_channels.find(link.get());
+        const auto at = std::find_if(m_channels.begin(), m_channels.end(), [&](const auto& c) { return &c->link() == link.get(); });
         if (at == m_channels.end()) return;
-        channel = std::move(at->second.channel);
+        channel = std::move(*at);
         m_channels.erase(at);
         // The other side's goodbye: our own end has closed the channels before.
-        if (why == errc::shut_down && !m_closed) why = errc::peer_lost;
+        if (why == errc::shut_down && !is_closed()) why = errc::peer_lost;
     }
     channel->close(why, text);
 }
 
-/// In an order that does not depend on where links lie in memory.
 template <class Which>
 std::vector<std::shared_ptr<call_channel>> call_service::select(Which which) const {
-    std::vector<numbered_channel> found;
-    for (const auto& [link, numbered] : m_channels) {
-        if (which(*link)) found.push_back(numbered);
-    }
-    std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.number < b.number; });
     std::vector<std::shared_ptr<call_channel>> channels;
-    for (auto& numbered : found) channels.push_back(std::move(numbered.channel));
+    std::copy_if(m_channels.begin(), m_channels.end(), std::back_inserter(channels), [&](const auto& c) { return which(c->link()); });
     return channels;
 }
 
@@ -70,37 +64,17 @@ COVEY_INLINE void call_service::close(const std::string& text) {
     std::vector<std::shared_ptr<call_channel>> all;
     {
         const std::lock_guard lock(m_mutex);
-        m_closed = true;
+        m_closed.store(true, std::memory_order_release);
         all = select([](const net::link&) { return true; });
     }
     for (const auto& channel : all) channel->close(errc::shut_down, text);
 }
 
-COVEY_INLINE bool call_service::is_closed() const {
-    const std::lock_guard lock(m_mutex);
-    return m_closed;
-}
-
-COVEY_INLINE bool call_service::wait_served(duration limit) {
-    std::unique_lock lock(m_mutex);
-    return m_none_served.wait_for(lock, limit, [this] { return m_serving == 0; });
-}
-
-COVEY_INLINE void call_service::serving_changed(int change) noexcept {
-    const std::lock_guard lock(m_mutex);
-    m_serving += static_cast<std::size_t>(change);
-    if (m_serving == 0) m_none_served.notify_all();
-}
-
-COVEY_INLINE std::shared_ptr<call_channel> call_service::channel_of(const net::link& link) const {
-    const std::lock_guard lock(m_mutex);
-    const auto at = m_channels.find(&link);
-    return at != m_channels.end() ? at->second.channel : nullptr;
-}
+COVEY_INLINE bool call_service::wait_served(duration limit) { return m_serving->wait_none(limit); }
 
 COVEY_INLINE std::shared_ptr<call_channel> call_service::find(peer_id peer) const {
     const std::shared_ptr<net::link> link = m_links.find(peer);
-    return link != nullptr ? channel_of(*link) : nullptr;
+    return link != nullptr ? call_channel::of(*link) : nullptr;
 }
 
 COVEY_INLINE bool call_service::connect_awaiter::suspend(std::coroutine_handle<> self) {
@@ -122,7 +96,7 @@ COVEY_INLINE bool call_service::connect_awaiter::suspend(std::coroutine_handle<>
     m_service.m_links.connect(
         target->address(), m_peer, limit, [this, self](std::shared_ptr<net::link> link, std::error_code why, const std::string& text) {
             if (link != nullptr) {
-                m_channel = m_service.channel_of(*link);
+                m_channel = call_channel::of(*link);
                 if (m_channel == nullptr) {
                     m_failure = std::make_exception_ptr(
                         error(errc::unreachable, detail::concat({link->description(), ": the link was closed at once"}), m_peer));
@@ -136,11 +110,15 @@ COVEY_INLINE bool call_service::connect_awaiter::suspend(std::coroutine_handle<>
     return m_gate.fetch_sub(1, std::memory_order_acq_rel) != 1;
 }
 
-COVEY_INLINE void call_service::add_load(peer_id peer, int change) {
+COVEY_INLINE std::atomic<int>& call_service::add_load(peer_id peer) {
     const std::lock_guard lock(m_mutex);
-    const auto at = m_load.try_emplace(peer, 0).first;
-    at->second += change;
-    if (at->second == 0) m_load.erase(at);
+    if (m_load.size() >= m_load_most) {
+        std::erase_if(m_load, [](const auto& entry) { return entry.second.load(std::memory_order_relaxed) == 0; });
+        m_load_most = std::max<std::size_t>(64, 2 * m_load.size());
+    }
+    std::atomic<int>& count = m_load.try_emplace(peer, 0).first->second;
+    count.fetch_add(1, std::memory_order_relaxed);
+    return count;
 }
 
 COVEY_INLINE peer_id call_service::choose(std::span<const peer_id> failed) {
@@ -156,7 +134,8 @@ COVEY_INLINE peer_id call_service::choose(std::span<const peer_id> failed) {
             if (avoid_failed && (m.state() == member_state::suspect || std::find(failed.begin(), failed.end(), m.id()) != failed.end()))
                 continue;
             const auto at = m_load.find(m.id());
-            const double load = (1.0 + (at != m_load.end() ? at->second : 0)) / std::max<int>(m.threads(), 1);
+            const double load =
+                (1.0 + (at != m_load.end() ? at->second.load(std::memory_order_relaxed) : 0)) / std::max<int>(m.threads(), 1);
             if (best == nullptr || load < best_load) {
                 best = &m;
                 best_load = load;
