@@ -9,7 +9,9 @@
 #include <call/support.hpp>
 
 #include <atomic>
+#include <cstdlib>
 #include <map>
+#include <numeric>
 #include <set>
 #include <stdexcept>
 #include <thread>
@@ -457,6 +459,40 @@ TEST_CASE("cancelled calls keep their slots until they are answered", "[call][re
         CHECK(outcome_of(peers[0], remote(on(peers.id(1), {.deadline = 2ms}), patient, i)).code == errc::timed_out);
     CHECK(woken.reaches(waiting.value()));
     CHECK(peers[0].run(peers[0].remote(on(peers.id(1)), add, 2, 2)) == 4);
+}
+
+TEST_CASE("calls that have warmed up allocate nothing", "[call][remote]") {
+    // A program of its own, which counts what goes to the heap, on both sides.
+    REQUIRE(std::system(COVEY_BIN_DIR "/call_allocations") == 0);
+}
+
+TEST_CASE("calls are given up while they are sent, served and answered", "[call][remote]") {
+    group peers(2);
+    const auto caller = [](peer_id to, int n) -> task<int> {
+        int over = 0;
+        for (int i = 0; i < n; ++i) {
+            // Deadlines from far too short to long enough: some end while the call is being sent, some while its answer is read.
+            const duration limit = std::chrono::microseconds(1 + 7 * (i % 40));
+            try {
+                const int back = co_await remote(on(to, {.deadline = limit}), add, i, 1);
+                if (back != i + 1) throw std::runtime_error("a wrong answer");
+            } catch (const error& e) {
+                if (e.code() != errc::timed_out) throw;
+                ++over;
+            }
+        }
+        co_return over;
+    };
+    const auto callers = [&caller](peer_id to) -> task<int> {
+        std::vector<task<int>> all;
+        for (int i = 0; i < 16; ++i) all.push_back(caller(to, 300));
+        const std::vector<int> over = co_await when_all(std::move(all));
+        co_return std::accumulate(over.begin(), over.end(), 0);
+    };
+    CHECK(peers[0].run(callers(peers.id(1))) > 0);
+    // Nothing of them is left.
+    CHECK(peers[0].run(remote(on(peers.id(1)), add, 1, 2)) == 3);
+    CHECK(peers[1].drain(patience));
 }
 
 TEST_CASE("peers call each other back", "[call][remote]") {

@@ -24,6 +24,9 @@ public:
     duration latency = std::chrono::microseconds(50);
     std::set<endpoint> silent;       // endpoints that never answer
     std::vector<std::string> lines;  // of the log
+    bool has_more_to_run = false;    // what post_after is told
+    std::vector<std::coroutine_handle<>> put_off;
+    std::size_t writes = 0;  // to streams, of something
 
     ~fake_environment() override {
         // Whatever is left holds handlers, which hold streams: let go of them before the members that streams use.
@@ -150,6 +153,14 @@ public:
             (*callback)(std::make_unique<fake_stream>(*this, c, 0), {});
         });
     }
+    bool post_after(std::coroutine_handle<> work) noexcept override {
+        if (has_more_to_run) put_off.push_back(work);
+        return has_more_to_run;
+    }
+    /// What runs when the thread has run all else.
+    void run_put_off() {
+        for (const std::coroutine_handle<> work : std::exchange(put_off, {})) work.resume();
+    }
     std::vector<endpoint> resolve(std::string_view text) override { return {endpoint::parse(text)}; }
     void log(log_level, std::string_view line) noexcept override {
         const std::lock_guard lock(m_mutex);
@@ -223,6 +234,7 @@ private:
         std::size_t n = 0;
         {
             const std::lock_guard lock(m_mutex);
+            writes += bytes.empty() ? 0 : 1;
             if (c->closed[side] || c->closed[1 - side]) return bytes.size();
             n = std::min(bytes.size(), window - std::min(window, c->in_flight[side].size()));
             c->in_flight[side].append(bytes.first(n));

@@ -264,6 +264,86 @@ coroutine count_one(int& counter) {
 
 }  // namespace
 
+TEST_CASE("frames of coroutines that run one after another go out together", "[net][link]") {
+    pair_of_links p;
+    if (GENERATE(false, true)) p.encrypt();
+    p.come_up();
+    p.env.run_for(1s);
+    const std::size_t before = p.env.writes;
+    const auto send = [&p](std::uint32_t slot, std::size_t bytes) {
+        const std::string body = pattern(bytes, slot);
+        p.a->send(header(frame_kind::call, slot), as_bytes_view(body));
+    };
+
+    // Nothing else is to run: at once.
+    send(0, 100);
+    CHECK(p.env.writes == before + 1);
+
+    p.env.has_more_to_run = true;
+    for (std::uint32_t slot = 1; slot < 20; ++slot) send(slot, 100);
+    CHECK(p.env.writes == before + 1);
+    CHECK(p.env.put_off.size() == 1);
+    p.env.run_put_off();
+    CHECK(p.env.writes == before + 2);
+
+    // Another thread does not rely on this one.
+    send(20, 100);
+    CHECK(p.env.put_off.size() == 1);
+    std::thread([&] { send(21, 100); }).join();
+    CHECK(p.env.writes == before + 3);
+    p.env.run_put_off();  // and finds nothing
+    CHECK(p.env.writes == before + 3);
+
+    // A large amount waits for nobody.
+    std::uint32_t slots = 22;
+    while (p.env.writes == before + 3) send(slots++, 4000);
+    CHECK(slots < 22 + 20);
+    CHECK(p.a->statistics().bytes_waiting == 0);
+    p.env.run_put_off();
+
+    p.env.run_for(1s);
+    REQUIRE(p.b_events->frames.size() == slots);
+    for (std::uint32_t i = 0; i < slots; ++i) {
+        CHECK(p.b_events->frames[i].first.slot == i);
+        CHECK(p.b_events->frames[i].second == pattern(i < 22 ? 100 : 4000, i));
+    }
+
+    // A link that ends has sent what was put off, and lets go of itself when that is run.
+    send(slots, 100);
+    p.a->close(errc::shut_down, "the end");
+    REQUIRE(p.both_over());
+    CHECK(p.b_events->frames.size() == slots + 1);
+    const std::weak_ptr<link> watch = p.a;
+    p.a.reset();
+    CHECK_FALSE(watch.expired());
+    p.env.has_more_to_run = false;
+    p.env.run_put_off();
+    p.env.run_for(1s);
+    CHECK(watch.expired());
+}
+
+TEST_CASE("what is attached to a link is found there and ends with it", "[net][link]") {
+    struct attached : link_attachment {
+        explicit attached(bool& gone) : m_gone(gone) {}
+        ~attached() override { m_gone = true; }
+        bool& m_gone;
+    };
+    bool gone = false;
+    {
+        pair_of_links p;
+        p.come_up();
+        CHECK(p.a->attachment() == nullptr);
+        auto mine = std::make_unique<attached>(gone);
+        link_attachment* const where = mine.get();
+        p.a->attach(std::move(mine));
+        CHECK(p.a->attachment() == where);
+        p.a->close(errc::shut_down, "the end");
+        REQUIRE(p.both_over());
+        CHECK_FALSE(gone);
+    }
+    CHECK(gone);
+}
+
 TEST_CASE("a congested link makes its senders wait", "[net][link]") {
     pair_of_links p;
     if (GENERATE(false, true)) p.encrypt();

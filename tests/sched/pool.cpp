@@ -496,6 +496,83 @@ TEST_CASE("while one thread computes, another that has nothing to do serves the 
     CHECK(late == 0);
 }
 
+TEST_CASE("what is put off runs after the other work of its thread", "[sched]") {
+    struct noting : work_item {
+        noting(std::vector<int>& to, int n) : work_item([](work_item* self) { static_cast<noting*>(self)->go(); }), all(to), name(n) {}
+        void go() { all.push_back(name); }
+        std::vector<int>& all;
+        int name;
+    };
+    pool one({.threads = 1});
+    std::vector<int> ran;
+    noting first(ran, 1), second(ran, 2), last(ran, 3);
+    CHECK_FALSE(one.post_after(last.handle()));  // this thread is none of the pool's
+    const auto round = [](pool& on, noting& a, noting& b, noting& z) -> task<bool> {
+        co_await schedule();
+        const bool alone = on.post_after(z.handle());
+        on.post(a.handle());
+        on.post(b.handle());
+        const bool among_others = on.post_after(z.handle());
+        const std::size_t all = among_others ? 3 : 2;
+        while (z.all.size() < all) co_await schedule();
+        co_return !alone && among_others;
+    };
+    // A thread that others did not let run for 20 us puts nothing off: that is no failure, but it is not what most rounds see.
+    int put_off = 0;
+    for (int i = 0; i < 10'000 && put_off < 100; ++i) {
+        ran.clear();
+        if (!sync_wait(one, round(one, first, second, last))) continue;
+        REQUIRE(ran.size() == 3);
+        REQUIRE(ran.back() == 3);
+        ++put_off;
+    }
+    CHECK(put_off == 100);
+}
+
+TEST_CASE("what is put off runs elsewhere when its own thread computes", "[sched]") {
+    pool two({.threads = 2});
+    const auto round = [](pool& on, counted& put_off, counted& busy) -> task<bool> {
+        on.post(busy.handle());
+        const bool yes = on.post_after(put_off.handle());
+        // Holds this thread, as a long computation would.
+        co_return !yes || wait_until([&] { return put_off.runs.load() == 1; });
+    };
+    std::size_t late = 0;
+    for (std::size_t i = 0; i < repeats(300, 50) && late == 0; ++i) {
+        std::atomic<std::size_t> total{0};
+        counted put_off, other;
+        put_off.total = other.total = &total;
+        late += !sync_wait(two, round(two, put_off, other));
+        CHECK(wait_until([&] { return other.runs.load() == 1; }));
+    }
+    CHECK(late == 0);
+}
+
+TEST_CASE("what is put off runs when the pool ends", "[sched]") {
+    struct putting_off : work_item {
+        explicit putting_off(pool& p) : work_item([](work_item* self) { static_cast<putting_off*>(self)->go(); }), on(p) {}
+        void go() {
+            on.post(other.handle());
+            accepted = on.post_after(last.handle());
+            done.add();
+        }
+        pool& on;
+        counted other, last;
+        bool accepted = false;
+        events done;
+    };
+    for (std::size_t i = 0; i < repeats(300, 50); ++i) {
+        std::optional<pool> threads(std::in_place, pool_options{.threads = 1 + static_cast<unsigned>(i % 2)});
+        std::atomic<std::size_t> total{0};
+        putting_off start(*threads);
+        start.other.total = start.last.total = &total;
+        threads->post(start.handle());
+        REQUIRE(start.done.wait_for(1));
+        threads.reset();
+        CHECK(start.last.runs.load() == (start.accepted ? 1 : 0));
+    }
+}
+
 TEST_CASE("random numbers differ, on workers and outside", "[sched]") {
     pool threads({.threads = 2});
     std::set<std::uint64_t> seen;
