@@ -531,21 +531,22 @@ TEST_CASE("what is put off runs after the other work of its thread", "[sched]") 
 
 TEST_CASE("what is put off runs elsewhere when its own thread computes", "[sched]") {
     pool two({.threads = 2});
-    const auto round = [](pool& on, counted& put_off, counted& busy) -> task<bool> {
-        on.post(busy.handle());
-        const bool yes = on.post_after(put_off.handle());
+    const auto round = [](pool& on, counted& put_off, counted& other, std::size_t& all) -> task<bool> {
+        on.post(other.handle());
+        all = on.post_after(put_off.handle()) ? 2 : 1;
         // Holds this thread, as a long computation would.
-        co_return !yes || wait_until([&] { return put_off.runs.load() == 1; });
+        co_return wait_until([&] { return put_off.total->load() == all; });
     };
-    std::size_t late = 0;
-    for (std::size_t i = 0; i < repeats(300, 50) && late == 0; ++i) {
+    std::size_t accepted = 0;
+    for (std::size_t i = 0; i < repeats(300, 50); ++i) {
         std::atomic<std::size_t> total{0};
         counted put_off, other;
         put_off.total = other.total = &total;
-        late += !sync_wait(two, round(two, put_off, other));
-        CHECK(wait_until([&] { return other.runs.load() == 1; }));
+        std::size_t all = 0;
+        REQUIRE(sync_wait(two, round(two, put_off, other, all)));
+        accepted += all - 1;
     }
-    CHECK(late == 0);
+    CHECK(accepted > 0);
 }
 
 TEST_CASE("what is put off runs when the pool ends", "[sched]") {
