@@ -106,6 +106,8 @@
 #include <covey/call/detail/channel.hpp>
 #include <covey/call/detail/outgoing.hpp>
 #include <covey/call/detail/served.hpp>
+#include <covey/call/detail/served_table.hpp>
+#include <covey/call/detail/serving_count.hpp>
 #include <covey/call/expose.hpp>
 #include <covey/call/function_table.hpp>
 #include <covey/call/map.hpp>
