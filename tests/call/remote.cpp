@@ -3,6 +3,7 @@
 
 #include <covey/sched/pool.hpp>
 #include <covey/task/scope.hpp>
+#include <covey/task/timeout.hpp>
 #include <covey/task/when_all.hpp>
 #include <covey/task/when_any.hpp>
 
@@ -39,6 +40,23 @@ task<void> note_later(int n) {
     co_await schedule();
     notes.add(n);
 }
+
+/// Takes its time to be encoded, and then cannot be.
+struct refusing {
+    static inline std::atomic<bool> encoding{false};
+    static inline std::atomic<bool> go_on{false};
+    template <class Archive>
+    void save(Archive&) const {
+        encoding = true;
+        // Until the other caller has gone on, and a little longer, for it to come to wait.
+        while (!go_on) std::this_thread::yield();
+        for (int i = 0; i < 20; ++i) std::this_thread::yield();
+        throw std::runtime_error("this does not travel");
+    }
+    template <class Archive>
+    void load(Archive&) {}
+};
+void takes_refusing(refusing) {}
 
 std::unique_ptr<int> boxed(int n) { return std::make_unique<int>(n); }
 int unboxed(std::unique_ptr<int> n) { return *n; }
@@ -150,6 +168,7 @@ auto on_peer(peer& p, F f) {
 
 }  // namespace covey_test_remote
 
+template struct covey::expose<covey_test_remote::takes_refusing>;
 template struct covey::expose<covey_test_remote::add>;
 template struct covey::expose<covey_test_remote::half>;
 template struct covey::expose<covey_test_remote::greet>;
@@ -464,6 +483,39 @@ TEST_CASE("cancelled calls keep their slots until they are answered", "[call][re
 TEST_CASE("calls that have warmed up allocate nothing", "[call][remote]") {
     // A program of its own, which counts what goes to the heap, on both sides.
     REQUIRE(std::system(COVEY_BIN_DIR "/call_allocations") == 0);
+}
+
+TEST_CASE("a call that cannot be sent leaves its slot to who waits for it", "[call][remote]") {
+    peer_config config;
+    config.call_credit = 1;
+    group peers(1, config);
+    config.threads = 2;
+    config.join = {to_string(peers[0].address())};
+    peer caller(config);
+    caller.run(caller.wait_for_members(2, patience));
+    const auto refused = [](peer_id to) -> task<bool> {
+        try {
+            co_await remote(on(to), takes_refusing, refusing{});
+        } catch (const error& e) {
+            co_return e.code() == errc::bad_argument;
+        }
+        co_return false;
+    };
+    const auto next_in_line = [](peer_id to) -> task<bool> {
+        while (!refusing::encoding) co_await schedule();
+        refusing::go_on = true;
+        co_return co_await remote(on(to), add, 1, 2) == 3;
+    };
+    for (int i = 0; i < 200; ++i) {
+        refusing::encoding = refusing::go_on = false;
+        const auto both = [&](peer_id to) -> task<bool> {
+            const auto [a, b] = co_await when_all(refused(to), next_in_line(to));
+            const bool good = a && b;
+            co_return good;
+        };
+        REQUIRE(caller.run(timeout(both(peers.id(0)), patience)));
+    }
+    caller.close();
 }
 
 TEST_CASE("calls are given up while they are sent, served and answered", "[call][remote]") {

@@ -71,7 +71,8 @@ private:
     void begin(outgoing_call& call);
     bool has_slot() const noexcept { return !m_free.empty() || m_slots.size() < m_credit; }  // with the mutex held
     std::uint32_t take_slot(outgoing_call& call);                                            // with the mutex held; there is one
-    void send_in_slot(outgoing_call& call, std::uint32_t index, std::uint32_t generation);
+    /// False: it could not be sent, its slot is free, and it is complete.
+    bool send_in_slot(outgoing_call& call, std::uint32_t index, std::uint32_t generation);
     /// Takes a call out; true for exactly one caller, who then completes it. Tells the other side if it was sent.
     bool claim(outgoing_call& call);
     void send_cancel(std::uint32_t index, std::uint32_t generation) noexcept;

@@ -109,7 +109,7 @@ COVEY_INLINE void call_channel::begin(outgoing_call& call) {
         if (why) call.m_phase = outgoing_call::phase::done;
     }
     if (generation != 0) {
-        send_in_slot(call, index, generation);
+        if (!send_in_slot(call, index, generation)) pump();  // somebody may have come to wait for that slot
     } else if (why) {
         call.fail(std::move(why));
         call.complete();
@@ -135,8 +135,10 @@ COVEY_INLINE std::uint32_t call_channel::take_slot(outgoing_call& call) {
     return index;
 }
 
-COVEY_INLINE void call_channel::send_in_slot(outgoing_call& call, std::uint32_t index, std::uint32_t generation) {
-    if (send(call, index, generation)) sent(call, index, generation);
+COVEY_INLINE bool call_channel::send_in_slot(outgoing_call& call, std::uint32_t index, std::uint32_t generation) {
+    if (!send(call, index, generation)) return false;
+    sent(call, index, generation);
+    return true;
 }
 
 COVEY_INLINE void call_channel::unlink(outgoing_call& call) noexcept {
