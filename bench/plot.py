@@ -107,7 +107,7 @@ def main(arguments):
     for row in latest.values():
         pictures.setdefault((row["program"], row["unit"]), []).append(row)
     os.makedirs(target, exist_ok=True)
-    names = {"ms": "time", "ns": "time", "MiB": "memory", "us": "latency", "calls/s": "rate", "": "allocations", "1/s": "switches", "s": "seconds", "B/s": "traffic", "%": "percent"}
+    names = {"ms": "time", "ns": "time", "MiB": "memory", "MB": "memory", "us": "latency", "calls/s": "rate", "": "allocations", "1/s": "switches", "s": "seconds", "B/s": "traffic", "%": "percent"}
     for (program, unit), rows in pictures.items():
         # Rows that a program prints together stay together: by name, then by threads, then by compiler.
         order = {}

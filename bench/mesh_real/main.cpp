@@ -3,8 +3,9 @@
 //
 //   mesh_real [--peers 50] [--rounds 5] [--joins 4] [--settle 10] [--idle 20] [--profile local] [--serf local,lan] [--lock FILE] [--csv FILE]
 //
-// Each round starts all processes of one side anew, then those of the next; `--serf none` leaves Serf out. All run in a network
-// namespace of their own where that is allowed, which is also how bytes are counted: IP headers, TCP and acknowledgements included.
+// Each round starts all processes of one side anew, then those of the next; Serf gets half of the joins, and `--serf none` leaves it
+// out. All run in a network namespace of their own where that is allowed, which is also how bytes are counted: IP headers, TCP and
+// acknowledgements included.
 // --lock FILE: each round of a side holds flock on it, for machines where builds hold it too.
 #include <mesh_real/child.hpp>
 #include <mesh_real/network.hpp>
@@ -26,6 +27,7 @@ using namespace mesh_real;
 
 struct contender {
     std::unique_ptr<side> what;
+    settings how;
     results got{};
 };
 
@@ -49,10 +51,10 @@ private:
 };
 
 /// A round of Serf that fails is said and left out; ours must not fail.
-void run(contender& c, const settings& how, const std::string& lock, bool is_ours) {
+void run(contender& c, const std::string& lock, bool is_ours) {
     const machine_lock held(lock);
     try {
-        run_round(*c.what, how, c.got);
+        run_round(*c.what, c.how, c.got);
     } catch (const interrupted&) {
         throw;
     } catch (const std::exception& e) {
@@ -140,7 +142,7 @@ int measure(int argc, char** argv) {
     const std::string lock = given.text("--lock", "");
 
     std::vector<contender> all;
-    all.push_back({covey_side(profile)});
+    all.push_back({covey_side(profile), how});
     const std::string serf = find_program("serf");
     for (const std::string& p : given.list("--serf", "local,lan")) {
         if (p == "none") continue;
@@ -149,14 +151,17 @@ int measure(int argc, char** argv) {
             break;
         }
         static_cast<void>(numbers_of(p));  // as profiles, the names are the same
-        all.push_back({serf_side(serf, p)});
+        settings fewer_joins = how;
+        fewer_joins.joins = (how.joins + 1) / 2;  // each takes half a minute now and then
+        all.push_back({serf_side(serf, p), fewer_joins});
     }
-    how.counts_bytes = enter_private_network();
-    if (!how.counts_bytes) std::printf("no network namespace is allowed here: bytes are not counted\n");
+    const bool is_private = enter_private_network();
+    if (!is_private) std::printf("no network namespace is allowed here: bytes are not counted\n");
     for (unsigned r = 0; r < rounds; ++r) {
-        how.seed = first_seed + r;
         for (contender& c : all) {
-            run(c, how, lock, &c == &all.front());
+            c.how.counts_bytes = is_private;
+            c.how.seed = first_seed + r;
+            run(c, lock, &c == &all.front());
             std::printf("round %u of %u: %s is done\n", r + 1, rounds, c.what->name().c_str());
             std::fflush(stdout);
         }
