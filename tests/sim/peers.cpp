@@ -233,4 +233,35 @@ TEST_CASE("a simulated peer leaves", "[sim][peers]") {
     sim.run_for(5s);
 }
 
+TEST_CASE("a process that ended is found by its closed port, also by who had no link to it", "[sim][peers]") {
+    for (std::uint64_t seed = 1; seed <= 10; ++seed) {
+        INFO("seed " << seed);
+        const sim_test::leaks_allowed allowed;
+        sim::simulation sim(seed);
+        std::vector<std::unique_ptr<peer>> peers;
+        for (std::size_t i = 0; i < 3; ++i) {
+            peer_config config;
+            config.bind = "127.0.0.1:7400";
+            config.name = "h" + std::to_string(i);
+            config.membership = mesh::profile::local();
+            if (i != 0) config.join = {"10.0.0.1:7400"};
+            peers.push_back(std::make_unique<peer>(sim.add_host(config.name), config));
+        }
+        peer& last = *peers[1];
+        REQUIRE(sim.run_until([&] { return last.members().size() == 3 && peers[2]->members().size() == 3; }, 60s));
+        // With the seed dies the only one who had links to both others, and who could have told.
+        for (const std::size_t doomed : {std::size_t{0}, std::size_t{2}}) {
+            sim.kill(sim.at(static_cast<sim::host_index>(doomed)));
+            peers[doomed]->close();
+            peers[doomed].reset();
+        }
+        const mesh::config how = mesh::profile::local();
+        CHECK(sim.run_until([&] { return last.members().size() == 1; }, how.suspicion_floor - how.probe_interval));
+        last.close();
+        sim.run_for(5s);
+        peers.clear();
+        sim.run_for(1s);
+    }
+}
+
 }  // namespace covey_test_sim_peers

@@ -166,6 +166,13 @@ struct peer::state final : net::link_events {
                     });
     }
 
+    /// The same where a member should listen and could not be reached.
+    void knock_at(const endpoint& where) {
+        for (const member& m : membership->members()->members) {
+            if (m.address() == where) return knock(m.id(), where);
+        }
+    }
+
     // ---- membership
 
     void on_membership(const membership_event& event) {
@@ -215,6 +222,7 @@ struct peer::state final : net::link_events {
                                    refused(e);
                                } else {
                                    membership->on_stream_failed(to);
+                                   knock_at(to);
                                }
                            }
                        });
