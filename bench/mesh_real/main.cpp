@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <system_error>
 
 #include <fcntl.h>
@@ -66,7 +67,7 @@ void run(contender& c, const std::string& lock, bool is_ours) {
 class table {
 public:
     table(bench::report& report, const std::vector<contender>& all) : m_report(report), m_all(all) {
-        std::printf("%-34s %18s %-12s %-4s", "", m_all[0].what->name().c_str(), "goal", "met");
+        std::printf("%-34s %18s %-20s %-4s", "", m_all[0].what->name().c_str(), "goal", "met");
         for (std::size_t i = 1; i < m_all.size(); ++i) std::printf(" %18s", m_all[i].what->name().c_str());
         std::printf("\n");
     }
@@ -88,7 +89,7 @@ public:
             f.peer_least = theirs.median();
             f.peer_name = "Serf";
         }
-        std::printf("%-34s %18s %-12s %-4s", (std::string(name) + ", " + unit).c_str(), pair(ours).c_str(), f.goal_text().c_str(),
+        std::printf("%-34s %18s %-20s %-4s", (std::string(name) + ", " + unit).c_str(), pair(ours).c_str(), f.goal_text().c_str(),
                     ours.empty() ? "" : f.verdict());
         for (std::size_t i = 1; i < m_all.size(); ++i) std::printf(" %18s", pair(m_all[i].got.*which).c_str());
         std::printf("\n");
@@ -123,8 +124,8 @@ void print(const std::vector<contender>& all, const settings& how, double bound_
     t.line("resident", "MB", &results::resident_mb, 10);
     t.line("resident, shared pages divided", "MB", &results::share_mb);
     t.line("resident, own pages", "MB", &results::own_mb);
-    t.line("unnoticed", "", &results::unnoticed, 0);
-    t.line("false deaths", "", &results::false_deaths, 0);
+    t.line("unnoticed", "times", &results::unnoticed, 0);
+    t.line("false deaths", "times", &results::false_deaths, 0);
 }
 
 int measure(int argc, char** argv) {
@@ -162,7 +163,10 @@ int measure(int argc, char** argv) {
             c.how.counts_bytes = is_private;
             c.how.seed = first_seed + r;
             run(c, lock, &c == &all.front());
-            std::printf("round %u of %u: %s is done\n", r + 1, rounds, c.what->name().c_str());
+            // How busy the machine was, which nothing here can tell from our own doing.
+            double load[1] = {};
+            static_cast<void>(getloadavg(load, 1));
+            std::printf("round %u of %u: %s is done, load average %.1f\n", r + 1, rounds, c.what->name().c_str(), load[0]);
             std::fflush(stdout);
         }
     }
