@@ -8,6 +8,7 @@
 #include <covey/mesh/key_ring.hpp>
 #include <covey/mesh/member.hpp>
 #include <covey/mesh/rejections.hpp>
+#include <covey/mesh/view.hpp>
 #include <covey/net/link_config.hpp>
 #include <covey/task/sync_wait.hpp>
 #include <covey/task/task.hpp>
@@ -80,6 +81,9 @@ public:
     std::vector<member> members() const;
     /// All live members of the mesh, whatever they run.
     std::vector<member> mesh_members() const;
+    /// A numbered snapshot of the same, observers among them: how much of the mesh this peer sees, whether it suspects a split, and
+    /// the digest that is equal on all peers that agree. Never null; cheap while nothing changes.
+    std::shared_ptr<const mesh::view> mesh_view() const;
     /// Completes when a seed has answered, or at once when there are none. Throws errc::auth_failed or errc::wrong_cluster as
     /// soon as a seed refuses this peer for that, errc::unreachable when none has answered after `limit`.
     task<void> wait_until_joined(duration limit);

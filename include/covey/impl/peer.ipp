@@ -365,6 +365,7 @@ COVEY_INLINE call_service& service_of<call_service>(peer& self) noexcept {
 COVEY_INLINE void peer::request_stop() noexcept { m_state->stop.request_stop(); }
 COVEY_INLINE std::vector<member> peer::members() const { return m_state->select(true); }
 COVEY_INLINE std::vector<member> peer::mesh_members() const { return m_state->select(false); }
+COVEY_INLINE std::shared_ptr<const mesh::view> peer::mesh_view() const { return m_state->membership->members(); }
 COVEY_INLINE void peer::close() { m_state->close(); }
 
 COVEY_INLINE std::optional<member> peer::find(peer_id id) const { return m_state->membership->find(id); }
