@@ -186,6 +186,10 @@ struct peer::state final : net::link_events {
         if (event.kind == what::rejoined && m.id() == id) {
             links->set_epoch(m.epoch());
             if (seal != nullptr) seal->set_epoch(m.epoch());
+            // The others dropped theirs when they heard of our death. After a cut nothing has told us so: a call would go out on one
+            // that is dead, and be lost.
+            for (const std::shared_ptr<net::link>& l : links->links())
+                l->abort(errc::link_lost, "this peer had been declared dead and begins a new life");
         }
         if (m.role() == member_role::main && m.is_live() && m.table_digest() == function_table::instance().digest()) {
             const std::lock_guard lock(mutex);
