@@ -4,6 +4,7 @@
 #include <cluster/process.hpp>
 
 #include <chrono>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@ struct agent_options {
     std::vector<std::string> join = {};         ///< addresses of others
     std::vector<std::string> environment = {};  ///< more "COVEY_...=value"
     bool embedded = false;                      ///< a main function of its own instead of covey::run
+    std::vector<std::string> in_front = {};     ///< a command that runs the agent, with its path: `nsenter` and its arguments
 };
 
 /// A running agent; see programs/agent.cpp for what it obeys.
@@ -59,10 +61,25 @@ public:
         send("mesh");
         return expect("mesh ");
     }
+    /// How much of the mesh it sees.
+    struct sight {
+        std::string digest;  ///< equal where the views are
+        std::size_t members = 0;
+        std::size_t at_most = 0;  ///< with those that may be on the other side of a cut
+        bool split = false;
+    };
+    sight view() {
+        send("view");
+        std::istringstream words(expect("view "));
+        sight seen;
+        words >> seen.digest >> seen.members >> seen.at_most >> seen.split;
+        return seen;
+    }
 
 private:
     static std::vector<std::string> command(const agent_options& options) {
-        std::vector<std::string> argv{program("cluster_agent")};
+        std::vector<std::string> argv = options.in_front;
+        argv.push_back(program("cluster_agent"));
         if (options.embedded) argv.push_back("--embedded");
         return argv;
     }

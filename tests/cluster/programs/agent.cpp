@@ -3,6 +3,7 @@
 //
 //   members                  members ID@EPOCH=ADDRESS ...   live members that run this program, this one first
 //   mesh                     mesh ID@EPOCH=ADDRESS ...      live members, whatever they run
+//   view                     view DIGEST MEMBERS AT_MOST SPLIT   how much of the mesh this one sees; SPLIT is 1 while it suspects one
 //   until TAG N MS           TAG done | TAG late N          waits until there are N members
 //   gone TAG ID MS           TAG done | TAG late N          waits until ID is no member
 //   here TAG ID MS           TAG done | TAG late N          waits until ID is a member
@@ -184,6 +185,11 @@ std::string describe(std::string line, const std::vector<covey::member>& members
     return line;
 }
 
+std::string describe(const covey::mesh::view& view) {
+    return "view " + std::to_string(view.digest) + " " + std::to_string(view.members.size()) + " " + std::to_string(view.members_at_most) +
+           " " + (view.is_split_suspected ? "1" : "0");
+}
+
 /// Reads the lines of standard input on a thread of its own, which never needs the peer's threads.
 class line_reader {
 public:
@@ -257,6 +263,8 @@ covey::task<int> run(covey::peer& self) {
                 answer(describe("members", self.members()));
             } else if (r.verb == "mesh") {
                 answer(describe("mesh", self.mesh_members()));
+            } else if (r.verb == "view") {
+                answer(describe(*self.mesh_view()));
             } else {
                 running.spawn(handle(self, std::move(r)));
             }
