@@ -219,6 +219,48 @@ TEST_CASE("an endpoint that never answers", "[net][link_table]") {
     CHECK_THAT(result.text, Catch::Contains("no answer from 10.0.0.1:7400 within 1000 ms"));
 }
 
+TEST_CASE("an endpoint that was cut off and is heard of again", "[net][link_table]") {
+    world env;
+    node a(env, 1);
+    node b(env, 2);
+    const endpoint there = b.listen();
+    env.silent.insert(there);
+
+    SECTION("is dialled at once, whatever happened before") {
+        CHECK(a.connect(there).why == errc::unreachable);
+        env.silent.clear();
+        CHECK(a.dial(there)->why == errc::unreachable);  // remembered
+        a.table->heard_of(there);
+        CHECK(a.connect(there).l);
+        CHECK(a.table->statistics().dials == 2);
+    }
+    SECTION("is dialled once more by who was dialling when it was not there") {
+        const auto early = a.dial(there);
+        env.run_for(900ms);
+        env.silent.clear();
+        a.table->heard_of(there);
+        const auto late = a.dial(there);
+        REQUIRE(env.run_until([&] { return early->calls == 1 && late->calls == 1; }, 2s));
+        CHECK(early->l);
+        CHECK(late->l == early->l);
+    }
+    SECTION("but only once") {
+        const auto dialled = a.dial(there);
+        a.table->heard_of(there);
+        env.run_for(1500ms);
+        CHECK(dialled->calls == 0);
+        REQUIRE(env.run_until([&] { return dialled->calls == 1; }, 1s));
+        CHECK(dialled->why == errc::unreachable);
+        CHECK(a.table->statistics().dials == 2);
+        CHECK(a.table->statistics().dial_failures == 2);
+    }
+    SECTION("and not, while nobody dials it") {
+        a.table->heard_of(there);
+        env.run_for(5s);
+        CHECK(a.table->statistics().dials == 0);
+    }
+}
+
 TEST_CASE("an endpoint that accepts and says nothing", "[net][link_table]") {
     world env;
     std::vector<std::unique_ptr<stream_socket>> held;

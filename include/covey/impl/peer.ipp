@@ -190,6 +190,9 @@ struct peer::state final : net::link_events {
             // that is dead, and be lost.
             for (const std::shared_ptr<net::link>& l : links->links())
                 l->abort(errc::link_lost, "this peer had been declared dead and begins a new life");
+            for (const member& other : membership->members()->members) links->heard_of(other.address());
+        } else if (event.kind == what::joined || event.kind == what::rejoined || event.kind == what::alive_again) {
+            links->heard_of(m.address());
         }
         if (m.role() == member_role::main && m.is_live() && m.table_digest() == function_table::instance().digest()) {
             const std::lock_guard lock(mutex);

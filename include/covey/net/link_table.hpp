@@ -61,7 +61,7 @@ public:
     /// reused, a dial under way to the same endpoint is joined (and ends when that dial ends). `done` is called exactly once,
     /// perhaps inside this call, with no lock held: with a link that is up, or with an error and one line that says which
     /// endpoint, what happened and what to do. errc::unreachable: nobody there; nothing was sent. An endpoint that has just
-    /// failed fails again at once until its backoff is over.
+    /// failed fails again at once until its backoff is over, or `heard_of` was called.
     void connect(const endpoint& to, peer_id expected, duration timeout, connected done);
 
     /// The link to use for a peer; nullptr: there is none. Both sides prefer the one that the lower peer id initiated.
@@ -69,6 +69,9 @@ public:
     /// All links that are up, ordered by peer.
     std::vector<std::shared_ptr<link>> links() const;
 
+    /// Whoever listens there lives, says the membership: that it could not be reached before is forgotten, and a dial under way,
+    /// whose packets a cut may have swallowed, is made once more, with the same timeout, should it reach nobody.
+    void heard_of(const endpoint& to);
     /// The membership declared `peer` dead: closes its links at once and fails the callers that wait for it.
     void drop(peer_id peer, errc why, const std::string& text);
     /// Links made from now on introduce this peer under this epoch.

@@ -325,6 +325,7 @@ COVEY_INLINE void link_table::connect(const endpoint& to, peer_id expected, dura
 }
 COVEY_INLINE std::shared_ptr<link> link_table::find(peer_id peer) const { return m_core->find(peer); }
 COVEY_INLINE std::vector<std::shared_ptr<link>> link_table::links() const { return m_core->links(); }
+COVEY_INLINE void link_table::heard_of(const endpoint& to) { m_core->heard_of(to); }
 COVEY_INLINE void link_table::drop(peer_id peer, errc why, const std::string& text) { m_core->drop(peer, why, text); }
 COVEY_INLINE void link_table::set_epoch(epoch_t epoch) { m_core->set_epoch(epoch); }
 COVEY_INLINE void link_table::set_keys(std::span<const cluster_key> keys) { m_core->set_keys(keys); }

@@ -32,6 +32,11 @@ public:
         }
         return all;
     }
+    void heard_of(const endpoint& to) {
+        const std::lock_guard lock(m_mutex);
+        m_failures.erase(to);
+        if (const auto d = m_dials.find(to); d != m_dials.end()) d->second.once_more = true;
+    }
     void drop(peer_id peer, errc why, const std::string& text);
     void set_epoch(epoch_t epoch) {
         const std::lock_guard lock(m_mutex);
@@ -58,7 +63,10 @@ private:
     struct dial {
         std::vector<waiter> waiters;
         std::shared_ptr<link> made;  // once connected
-        time_point until{};          // when the first caller's patience ends
+        duration timeout{};
+        time_point until{};      // when the first caller's patience ends
+        bool once_more = false;  // if it reaches nobody; see heard_of
+        bool repeated = false;
     };
     struct failure {
         time_point until{};
@@ -86,8 +94,9 @@ private:
     void on_link_failed(const std::shared_ptr<link>& l, std::error_code why, const std::string& text) override;
 
     void accept(std::unique_ptr<stream_socket> socket);
+    void start_dial(const endpoint& to, duration timeout);
     void on_connected(const endpoint& to, duration timeout, std::unique_ptr<stream_socket> socket, std::error_code problem);
-    void fail_dial(const endpoint& to, errc why, const std::string& text);
+    void fail_dial(const endpoint& to, errc why, const std::string& text, bool is_hearsay = false);
     void reject(errc why, endpoint from, const std::string& text);
     void on_timer() noexcept;
 

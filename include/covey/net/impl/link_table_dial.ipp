@@ -50,6 +50,7 @@ COVEY_INLINE void link_table::core::connect(const endpoint& to, peer_id expected
                                                             " links already (links_max)"}));
         } else {
             dial& d = m_dials[to];
+            d.timeout = timeout;
             d.until = after(now, timeout);
             d.waiters.push_back({expected, std::move(done)});
             ++m_waiting;
@@ -58,6 +59,10 @@ COVEY_INLINE void link_table::core::connect(const endpoint& to, peer_id expected
     }
     if (live) return done(std::move(live), {}, {});
     if (why != errc{}) return done(nullptr, make_error_code(why), std::move(text));
+    start_dial(to, timeout);
+}
+
+COVEY_INLINE void link_table::core::start_dial(const endpoint& to, duration timeout) {
     try {
         m_env.connect(to, timeout, [weak = weak_from_this(), to, timeout](std::unique_ptr<stream_socket> socket, std::error_code problem) {
             if (const std::shared_ptr<core> self = weak.lock()) self->on_connected(to, timeout, std::move(socket), problem);
@@ -82,7 +87,8 @@ COVEY_INLINE void link_table::core::on_connected(const endpoint& to, duration ti
                                                     "; is the machine up, and does no firewall stand between?"}));
         }
         return fail_dial(to, errc::unreachable,
-                         covey::detail::concat({"connecting to ", where, ": ", problem.message(), "; check the address and the network"}));
+                         covey::detail::concat({"connecting to ", where, ": ", problem.message(), "; check the address and the network"}),
+                         detail::means(problem, std::errc::host_unreachable));
     }
     std::shared_ptr<link> fresh;
     {
@@ -96,18 +102,30 @@ COVEY_INLINE void link_table::core::on_connected(const endpoint& to, duration ti
     fresh->start();
 }
 
-COVEY_INLINE void link_table::core::fail_dial(const endpoint& to, errc why, const std::string& text) {
+/// `is_hearsay`: the kernel says so, perhaps by a search for the host's Ethernet address that began before a cut was mended.
+COVEY_INLINE void link_table::core::fail_dial(const endpoint& to, errc why, const std::string& text, bool is_hearsay) {
     const detail::event_gate::pass pass(m_gate);
     if (!pass) return;  // `close` answers those who wait
     std::vector<waiter> waiters;
+    duration again{};
     {
         const std::lock_guard lock(m_mutex);
         const auto d = m_dials.find(to);
         if (d == m_dials.end()) return;
-        waiters = take_waiters(d);
         ++m_counts.dial_failures;
-        remember_failure(to, why, text);
+        if (why == errc::unreachable && (d->second.once_more || (is_hearsay && !d->second.repeated))) {
+            again = d->second.timeout;
+            d->second.once_more = false;
+            d->second.repeated = true;
+            d->second.made = nullptr;
+            d->second.until = after(m_env.now(), again);
+            ++m_counts.dials;
+        } else {
+            waiters = take_waiters(d);
+            remember_failure(to, why, text);
+        }
     }
+    if (again != duration{}) return start_dial(to, again);
     for (waiter& w : waiters) w.done(nullptr, make_error_code(why), text);
 }
 
