@@ -30,6 +30,8 @@ sim::chaos_options options_of(std::uint64_t seed, sim::host_index least, sim::ho
     o.fleet.seed = seed;
     o.fleet.kept_events = 64;
     o.peers = static_cast<sim::host_index>(asked_for("COVEY_SIM_PEERS").value_or(least + random.below(most - least + 1)));
+    // What was suspected last is heard of for as long as a suspicion may last, which grows with the fleet: 71 s at 1,000.
+    if (o.peers > 100) o.rest = 90s;
     sim::fault_shape shape;
     shape.hosts = o.peers;
     shape.newcomers = static_cast<sim::host_index>(random.below(o.peers / 2 + 1));

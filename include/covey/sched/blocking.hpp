@@ -71,6 +71,8 @@ public:
 
     /// Threads that run at the moment.
     unsigned threads() const noexcept;
+    /// Those of them that wait for something to do.
+    unsigned idle_threads() const noexcept;
 
 private:
     bool start_thread(std::exception_ptr& why) noexcept;

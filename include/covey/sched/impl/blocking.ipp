@@ -143,4 +143,9 @@ COVEY_INLINE unsigned side_pool::threads() const noexcept {
     return m_running;
 }
 
+COVEY_INLINE unsigned side_pool::idle_threads() const noexcept {
+    const std::lock_guard lock(m_mutex);
+    return m_idle;
+}
+
 }  // namespace covey::detail
