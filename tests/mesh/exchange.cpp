@@ -96,7 +96,8 @@ TEST_CASE("a comparison of some buckets says which, and need not say again who a
     CHECK(mesh::decode_exchange(encoded(m), ours).why == rejection::malformed);
     m.hashes.clear();
     CHECK(mesh::decode_exchange(encoded(m), ours).why == rejection::malformed);
-    exchange answer = of_step(exchange_step::reply, {member(info_of(1, 7001))});
+    const std::vector<member> members{member(info_of(1, 7001))};
+    exchange answer = of_step(exchange_step::reply, members);
     answer.first_bucket = 253;
     answer.covered = {true, false, true};
     answer.missing = {false, true, false};
