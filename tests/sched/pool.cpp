@@ -517,14 +517,15 @@ TEST_CASE("what is put off runs after the other work of its thread", "[sched]") 
         while (z.all.size() < all) co_await schedule();
         co_return !alone && among_others;
     };
-    // A thread that others did not let run for 20 us puts nothing off: that is no failure, but it is not what most rounds see.
+    // A thread that others did not let run for 20 us puts nothing off, or ends what it has put off earlier: that is no failure, but it
+    // is not what all of many rounds see.
     int put_off = 0;
     for (int i = 0; i < 10'000 && put_off < 100; ++i) {
         ran.clear();
         if (!sync_wait(one, round(one, first, second, last))) continue;
         REQUIRE(ran.size() == 3);
-        REQUIRE(ran.back() == 3);
-        ++put_off;
+        REQUIRE(std::count(ran.begin(), ran.end(), 3) == 1);
+        if (ran.back() == 3) ++put_off;
     }
     CHECK(put_off == 100);
 }
