@@ -64,14 +64,20 @@ child::child(const std::vector<std::string>& argv) {
     }
 }
 
-void child::end() noexcept {
-    if (m_pid > 0) {
-        kill(m_pid, SIGKILL);
-        while (waitpid(m_pid, nullptr, 0) < 0 && errno == EINTR) {}
-    }
-    m_pid = -1;
+void child::end() {
+    signal(SIGKILL);
+    wait();
     if (m_out >= 0) close(m_out);
     m_out = -1;
+}
+
+std::string child::wait() {
+    int status = 0;
+    if (m_pid > 0) {
+        while (waitpid(m_pid, &status, 0) < 0 && errno == EINTR) {}
+    }
+    m_pid = -1;
+    return WIFSIGNALED(status) ? "signal " + std::to_string(WTERMSIG(status)) : "exit code " + std::to_string(WEXITSTATUS(status));
 }
 
 void child::signal(int number) const noexcept {

@@ -34,7 +34,9 @@ public:
     ~child() { end(); }
 
     /// Kills and reaps it. Idempotent.
-    void end() noexcept;
+    void end();
+    /// Waits for its own end, reaps it, and says how it came to it.
+    std::string wait();
     bool runs() const noexcept { return m_pid > 0; }
     void signal(int number) const noexcept;
     /// What to poll for its output; -1 after its end.

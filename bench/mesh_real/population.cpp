@@ -108,9 +108,13 @@ void population::read_output(std::int64_t until_ns) {
         const bool open = m_all[o].process.read_some();
         for (std::string line; m_all[o].process.take_line(line);) {
             note(o, m_side.understand(line, now));
-            m_last_line = line;
+            m_all[o].last_line = line;
         }
-        if (!open) throw std::runtime_error(m_side.name() + ": process " + std::to_string(o) + " ended by itself; last: " + m_last_line);
+        if (open) continue;
+        look_for_interrupt();  // Ctrl-C ends them as well
+        const std::string fate = m_all[o].process.wait();
+        throw std::runtime_error(m_side.name() + ": process " + std::to_string(o) + " ended by itself, " + fate +
+                                 "; it wrote last: " + m_all[o].last_line);
     }
 }
 

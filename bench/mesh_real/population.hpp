@@ -73,6 +73,7 @@ private:
         bool runs = true;  // neither killed nor stopped
         std::string seeds_address{};
         std::vector<view> others{};  // by number
+        std::string last_line{};
     };
 
     bool agree(unsigned subject, bool here) const;
@@ -82,7 +83,6 @@ private:
     const side& m_side;
     std::vector<one> m_all;
     unsigned m_false_deaths = 0;
-    std::string m_last_line;
 };
 
 }  // namespace mesh_real
