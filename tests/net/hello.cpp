@@ -20,6 +20,7 @@ hello sample() {
     h.build_id = "0123456789abcdef";
     h.table_digest = 99;
     h.observer = true;
+    h.for_membership = true;
     h.call_credit = 17;
     h.body_bytes_max = 1 << 20;
     return h;

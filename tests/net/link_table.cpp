@@ -39,19 +39,22 @@ struct node : link_events {
         std::error_code why;
         std::string text;
     };
-    std::shared_ptr<outcome> dial(const endpoint& to, peer_id expected = {}, duration timeout = 1s) {
+    std::shared_ptr<outcome> dial(const endpoint& to, peer_id expected = {}, duration timeout = 1s, link_use use = link_use::calls) {
         auto result = std::make_shared<outcome>();
-        table->connect(to, expected, timeout, [result](std::shared_ptr<link> l, std::error_code code, std::string words) {
-            ++result->calls;
-            result->l = std::move(l);
-            result->why = code;
-            result->text = std::move(words);
-        });
+        table->connect(
+            to, expected, timeout,
+            [result](std::shared_ptr<link> l, std::error_code code, std::string words) {
+                ++result->calls;
+                result->l = std::move(l);
+                result->why = code;
+                result->text = std::move(words);
+            },
+            use);
         return result;
     }
     /// Dials and runs until there is an answer.
-    outcome connect(const endpoint& to, peer_id expected = {}) {
-        const auto result = dial(to, expected);
+    outcome connect(const endpoint& to, peer_id expected = {}, link_use use = link_use::calls) {
+        const auto result = dial(to, expected, 1s, use);
         CHECK(env.run_until([&] { return result->calls != 0; }));
         CHECK(result->calls == 1);
         return *result;
@@ -360,6 +363,71 @@ TEST_CASE("both dial at once: one link is preferred by both, the other goes when
         env.run_for(60s);
         CHECK(a.table->links().size() == 1);
     }
+}
+
+TEST_CASE("a link for the membership carries no calls, one for calls carries both", "[net][link_table]") {
+    world env;
+    node a(env, 1);
+    node b(env, 2);
+    const endpoint at_a = a.listen();
+    const endpoint at_b = b.listen();
+    // Both at once: neither waits for the other's.
+    const auto first = a.dial(at_b, {}, 1s, link_use::membership);
+    const auto call = a.dial(at_b);
+    REQUIRE(env.run_until([&] { return a.ups == 2 && b.ups == 2; }));
+    REQUIRE(first->l);
+    REQUIRE(call->l);
+    CHECK(first->l->is_for_membership());
+    CHECK_FALSE(call->l->is_for_membership());
+    CHECK(a.table->find(peer_id{2}) == call->l);
+    CHECK_FALSE(b.table->find(peer_id{1})->is_for_membership());
+    CHECK(a.dial(at_b, {}, 1s, link_use::membership)->l == call->l);
+    call->l->close(errc::link_lost, "the test wants it");
+    REQUIRE(env.run_until([&] { return a.downs == 1 && b.downs == 1; }));
+
+    // The other side uses it in the same way.
+    CHECK(a.table->find(peer_id{2}) == nullptr);
+    CHECK(b.table->find(peer_id{1}) == nullptr);
+    CHECK(a.dial(at_b, {}, 1s, link_use::membership)->l == first->l);
+    const auto back = b.dial(at_a, peer_id{1}, 1s, link_use::membership);
+    REQUIRE(back->l);
+    CHECK(back->l->is_for_membership());
+    CHECK_FALSE(back->l->initiated_by_us());
+    CHECK_FALSE(b.connect(at_a).l->is_for_membership());
+    CHECK(b.table->find(peer_id{1})->initiated_by_us());
+}
+
+TEST_CASE("of quiet links for the membership each side keeps the newest that it made", "[net][link_table]") {
+    world env;
+    node a(env, 1);
+    std::vector<std::unique_ptr<node>> others;
+    for (std::uint64_t id = 2; id < 8; ++id) {
+        others.push_back(std::make_unique<node>(env, id));
+        REQUIRE(a.connect(others.back()->listen(), {}, link_use::membership).l);
+    }
+    const std::shared_ptr<link> calls = a.connect(others[0]->address).l;
+    std::shared_ptr<link> busy;
+    for (const auto& l : a.table->links()) {
+        if (l->peer() == peer_id{4}) busy = l;
+    }
+    REQUIRE(busy);
+    for (int i = 0; i < 10; ++i) {
+        busy->send(header(frame_kind::mesh), bytes_view{});
+        env.run_for(4s);
+    }
+    std::vector<std::shared_ptr<link>> left = a.table->links();  // by peer
+    REQUIRE(left.size() == 3);
+    CHECK(left[0] == calls);
+    CHECK(left[1] == busy);
+    CHECK(left[2]->peer() == peer_id{7});
+    CHECK(others[1]->downs == 1);
+    CHECK(others[1]->why == errc::shut_down);
+    env.run_for(60s);
+    left = a.table->links();
+    REQUIRE(left.size() == 2);
+    CHECK(left[1]->peer() == peer_id{7});
+    CHECK(others.back()->downs == 0);
+    busy = nullptr;
 }
 
 TEST_CASE("a peer declared dead", "[net][link_table]") {

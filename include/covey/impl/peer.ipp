@@ -138,7 +138,7 @@ struct peer::state final : net::link_events {
             link->abort(errc::shut_down, "this peer is starting");
             return;
         }
-        calls->on_link_up(link);
+        if (!link->is_for_membership()) calls->on_link_up(link);
     }
     void on_frame(net::link& link, const wire::frame_header& h, bytes_view body) override {
         if (!ready.load(std::memory_order_acquire)) return;
@@ -214,25 +214,27 @@ struct peer::state final : net::link_events {
     }
 
     void send_mesh_message(const endpoint& to, byte_buffer message) {
-        links->connect(to, {}, std::chrono::seconds(3),
-                       [this, to, message = std::move(message), weak = std::weak_ptr<int>(alive)](
-                           std::shared_ptr<net::link> link, std::error_code why, const std::string& text) {
-                           const std::shared_ptr<int> still = weak.lock();
-                           if (still == nullptr) return;
-                           try {
-                               if (link == nullptr) throw error(static_cast<errc>(why.value()), text);
-                               wire::frame_header h;
-                               h.kind = wire::frame_kind::mesh;
-                               link->send(h, message.view());
-                           } catch (const error& e) {
-                               if (e.code() == errc::auth_failed || e.code() == errc::wrong_cluster) {
-                                   refused(e);
-                               } else {
-                                   membership->on_stream_failed(to);
-                                   knock_at(to);
-                               }
-                           }
-                       });
+        links->connect(
+            to, {}, std::chrono::seconds(3),
+            [this, to, message = std::move(message), weak = std::weak_ptr<int>(alive)](std::shared_ptr<net::link> link, std::error_code why,
+                                                                                       const std::string& text) {
+                const std::shared_ptr<int> still = weak.lock();
+                if (still == nullptr) return;
+                try {
+                    if (link == nullptr) throw error(static_cast<errc>(why.value()), text);
+                    wire::frame_header h;
+                    h.kind = wire::frame_kind::mesh;
+                    link->send(h, message.view());
+                } catch (const error& e) {
+                    if (e.code() == errc::auth_failed || e.code() == errc::wrong_cluster) {
+                        refused(e);
+                    } else {
+                        membership->on_stream_failed(to);
+                        knock_at(to);
+                    }
+                }
+            },
+            net::link_use::membership);
     }
 
     /// A seed will not have us: said once, for the key does not become right by trying again.

@@ -31,6 +31,7 @@ struct hello {
     std::string build_id;              ///< hex digits; equal for the same program file
     std::uint64_t table_digest = 0;    ///< of its function table
     bool observer = false;             ///< it runs nothing for others
+    bool for_membership = false;       ///< of the side that dialled: the link is for the membership alone
     std::uint32_t call_credit = 1024;  ///< calls that the other side may have in flight towards it
     std::uint32_t body_bytes_max = 64u * 1024u * 1024u;  ///< the largest body of a frame that it takes; at least 4 KiB
 

@@ -110,6 +110,8 @@ public:
     /// Where the other peer listens; until the link is up, where the connection goes to or comes from.
     endpoint address() const noexcept { return remote().id ? remote().address : m_socket_remote; }
     bool initiated_by_us() const noexcept { return m_setup.initiated_by_us; }
+    /// The side that dialled wants no calls on it. Constant from on_link_up on.
+    bool is_for_membership() const noexcept { return initiated_by_us() ? m_setup.self.for_membership : remote().for_membership; }
     link_statistics statistics() const;
     /// "peer 0123456789abcdef (name) at 127.0.0.1:7400", for messages.
     std::string description() const;

@@ -17,6 +17,10 @@
 
 namespace covey::net {
 
+/// What a link is wanted for. Those for calls stay; those for the membership, which talks to many and to each of them seldom, are
+/// closed when they are quiet.
+enum class link_use : bool { calls, membership };
+
 /// Bounds of a link_table, and what happens at each.
 struct link_limits {
     std::size_t links_max = 4096;      ///< links of all states; above: connections and dials are refused (errc::overloaded)
@@ -25,7 +29,8 @@ struct link_limits {
     std::size_t failures_max = 1024;   ///< endpoints whose last dial failed that are remembered; above: the oldest is forgotten
     duration backoff_min = std::chrono::milliseconds(50);  ///< an endpoint is not dialled again before this, doubled each time,
     duration backoff_max = std::chrono::seconds(2);        ///< at most this; jittered to between half and the whole
-    duration retire_after = std::chrono::seconds(10);      ///< a second link to the same peer is closed when unused for so long
+    duration retire_after = std::chrono::seconds(10);      ///< a second link to the same peer is closed when unused for so long,
+                                                           ///< and one for the membership, unless it is the newest we made
 };
 
 /// What a link_table has counted since its start.
@@ -61,10 +66,11 @@ public:
     /// reused, a dial under way to the same endpoint is joined (and ends when that dial ends). `done` is called exactly once,
     /// perhaps inside this call, with no lock held: with a link that is up, or with an error and one line that says which
     /// endpoint, what happened and what to do. errc::unreachable: nobody there; nothing was sent. An endpoint that has just
-    /// failed fails again at once until its backoff is over, or `heard_of` was called.
-    void connect(const endpoint& to, peer_id expected, duration timeout, connected done);
+    /// failed fails again at once until its backoff is over, or `heard_of` was called. A link that was made for the membership is not
+    /// used for calls, though one for calls is for the membership.
+    void connect(const endpoint& to, peer_id expected, duration timeout, connected done, link_use use = link_use::calls);
 
-    /// The link to use for a peer; nullptr: there is none. Both sides prefer the one that the lower peer id initiated.
+    /// The link to use for calls to a peer; nullptr: there is none. Both sides prefer the one that the lower peer id initiated.
     std::shared_ptr<link> find(peer_id peer) const;
     /// All links that are up, ordered by peer.
     std::vector<std::shared_ptr<link>> links() const;

@@ -12,6 +12,7 @@ namespace detail {
 /// "covey" and three bytes that no text protocol sends: tells strangers apart from peers of another version.
 inline constexpr std::uint64_t hello_magic = 0x0102ff7965766f63ull;
 inline constexpr std::uint8_t hello_observer = 1;
+inline constexpr std::uint8_t hello_for_membership = 2;
 
 inline bool is_control(char c) noexcept { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
 inline bool is_hex(char c) noexcept { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'); }
@@ -44,7 +45,8 @@ COVEY_INLINE void encode(const hello& h, byte_buffer& out) {
     writer.text(h.name);
     writer.text(h.build_id);
     writer.number(h.table_digest);
-    writer.number(static_cast<std::uint8_t>(h.observer ? detail::hello_observer : 0));
+    writer.number(
+        static_cast<std::uint8_t>((h.observer ? detail::hello_observer : 0) | (h.for_membership ? detail::hello_for_membership : 0)));
     writer.number(h.call_credit);
     writer.number(h.body_bytes_max);
 }
@@ -64,7 +66,9 @@ COVEY_INLINE hello decode_hello(bytes_view body) {
     h.name = reader.text(hello::text_bytes_max);
     h.build_id = reader.text(hello::text_bytes_max);
     h.table_digest = reader.number<std::uint64_t>();
-    h.observer = (reader.number<std::uint8_t>() & detail::hello_observer) != 0;
+    const auto flags = reader.number<std::uint8_t>();
+    h.observer = (flags & detail::hello_observer) != 0;
+    h.for_membership = (flags & detail::hello_for_membership) != 0;
     h.call_credit = reader.number<std::uint32_t>();
     h.body_bytes_max = reader.number<std::uint32_t>();
     if (const char* fault = detail::hello_fault(h)) throw error(errc::bad_message, covey::detail::concat({"hello: ", fault}));

@@ -60,10 +60,11 @@ COVEY_INLINE void link_table::core::accept(std::unique_ptr<stream_socket> socket
 }
 
 /// With the mutex held.
-COVEY_INLINE std::shared_ptr<link> link_table::core::make_link(std::unique_ptr<stream_socket> socket, bool ours,
-                                                               duration handshake_timeout) {
+COVEY_INLINE std::shared_ptr<link> link_table::core::make_link(std::unique_ptr<stream_socket> socket, bool ours, duration handshake_timeout,
+                                                               link_use use) {
     link_setup setup{.config = m_config, .self = m_self, .expected = {}, .tls = m_tls, .initiated_by_us = ours};
     setup.self.body_bytes_max = m_config.body_bytes_max;
+    setup.self.for_membership = use == link_use::membership;
     setup.config.handshake_timeout = handshake_timeout;
     return std::make_shared<link>(m_env, std::move(setup), std::move(socket), shared_from_this());
 }
@@ -97,7 +98,7 @@ COVEY_INLINE std::shared_ptr<link> link_table::core::preferred(peer_id peer) con
     const up_link* best = nullptr;
     for (const up_link& candidate : all->second) {
         const link& l = *candidate.l;
-        if (!l.is_up()) continue;
+        if (!l.is_up() || l.is_for_membership()) continue;
         const bool better =
             best == nullptr || l.remote().epoch > best->l->remote().epoch ||
             (l.remote().epoch == best->l->remote().epoch && l.initiated_by_us() == ours_first && best->l->initiated_by_us() != ours_first);
@@ -107,11 +108,16 @@ COVEY_INLINE std::shared_ptr<link> link_table::core::preferred(peer_id peer) con
 }
 
 /// With the mutex held: a live link that `connect` may hand out.
-COVEY_INLINE std::shared_ptr<link> link_table::core::usable(const endpoint& to, peer_id expected) const {
-    if (expected) return preferred(expected);
+COVEY_INLINE std::shared_ptr<link> link_table::core::usable(const target& to, peer_id expected) const {
+    const bool only_for_calls = to.second == link_use::calls;
+    if (expected && only_for_calls) return preferred(expected);
     for (const auto& [peer, all] : m_up) {
-        if (std::any_of(all.begin(), all.end(), [&to](const up_link& u) { return u.l->is_up() && u.l->address() == to; }))
-            return preferred(peer);
+        if (expected && peer != expected) continue;
+        const auto any =
+            std::find_if(all.begin(), all.end(), [&to](const up_link& u) { return u.l->is_up() && u.l->address() == to.first; });
+        if (any == all.end()) continue;
+        std::shared_ptr<link> best = preferred(peer);
+        return best != nullptr || only_for_calls ? best : any->l;
     }
     return nullptr;
 }
@@ -132,13 +138,13 @@ COVEY_INLINE void link_table::core::on_link_up(const std::shared_ptr<link>& l) {
         const std::lock_guard lock(m_mutex);
         const auto d = dial_of(l);
         if (d != m_dials.end()) {
-            where = to_string(d->first);
-            m_failures.erase(d->first);
+            where = to_string(d->first.first);
+            m_failures.erase(d->first.first);
             waiters = take_waiters(d);
         }
         std::vector<up_link>& all = m_up[l->peer()];
-        all.push_back({l, 0, 0});
-        if (all.size() > 1) arm_timer();
+        all.push_back({l, ++m_links_ever, 0, 0});
+        if (all.size() > 1 || (l->is_for_membership() && l->initiated_by_us())) arm_timer();
     }
     for (waiter& w : waiters) {
         if (w.expected && w.expected != l->peer()) {
@@ -169,7 +175,7 @@ COVEY_INLINE void link_table::core::on_link_down(const std::shared_ptr<link>& l,
 }
 
 COVEY_INLINE void link_table::core::on_link_failed(const std::shared_ptr<link>& l, std::error_code why, const std::string& text) {
-    std::optional<endpoint> dialled;
+    std::optional<target> dialled;
     const errc code = static_cast<errc>(why.value());
     {
         const std::lock_guard lock(m_mutex);
@@ -184,7 +190,8 @@ COVEY_INLINE void link_table::core::on_link_failed(const std::shared_ptr<link>& 
 }
 
 /// With the mutex held: the dial that made `l`, or end.
-COVEY_INLINE std::map<endpoint, link_table::core::dial>::iterator link_table::core::dial_of(const std::shared_ptr<link>& l) {
+COVEY_INLINE std::map<link_table::core::target, link_table::core::dial>::iterator link_table::core::dial_of(
+    const std::shared_ptr<link>& l) {
     return std::find_if(m_dials.begin(), m_dials.end(), [&l](const auto& entry) { return entry.second.made == l; });
 }
 
@@ -262,7 +269,7 @@ COVEY_INLINE void link_table::core::close() {
     for (const std::shared_ptr<link>& l : all) l->abort(errc::shut_down, text);
 }
 
-// ---- second links to the same peer
+// ---- links that are not needed
 
 /// With the mutex held.
 COVEY_INLINE void link_table::core::arm_timer() {
@@ -271,21 +278,33 @@ COVEY_INLINE void link_table::core::arm_timer() {
     m_env.arm(m_timer, after(m_env.now(), m_limits.retire_after / 2));
 }
 
+/// With the mutex held: the number of the newest of those that this side made and that are up; 0: there is none.
+COVEY_INLINE std::uint64_t link_table::core::newest_for_membership() const noexcept {
+    std::uint64_t newest = 0;
+    for (const auto& [peer, all] : m_up) {
+        for (const up_link& u : all) {
+            if (u.l->is_up() && u.l->initiated_by_us() && u.l->is_for_membership()) newest = std::max(newest, u.number);
+        }
+    }
+    return newest;
+}
+
 /// Closes links that this side made, that the other side does not prefer either, and that carried nothing for two rounds
-/// and owe nobody an answer.
+/// and owe nobody an answer. Those of the membership are needed by nobody, but for the newest: with one link to somebody at least,
+/// the end of a process is noticed at once.
 COVEY_INLINE void link_table::core::on_timer() noexcept {
     std::shared_ptr<core> self;
     std::vector<std::shared_ptr<link>> unused;
     {
         const std::lock_guard lock(m_mutex);
         self = std::move(m_timer_self);
+        const std::uint64_t newest = newest_for_membership();
         bool again = false;
         for (auto& [peer, all] : m_up) {
-            if (all.size() < 2) continue;
-            again = true;
             const std::shared_ptr<link> best = preferred(peer);
             for (up_link& u : all) {
-                if (u.l == best || !u.l->initiated_by_us() || !u.l->is_up()) continue;
+                if (u.l == best || u.number == newest || !u.l->initiated_by_us() || !u.l->is_up()) continue;
+                again = true;
                 const link_statistics s = u.l->statistics();
                 const bool quiet = s.work_frames == u.work_frames && s.calls_in <= 0 && s.calls_out <= 0 && s.bytes_waiting == 0;
                 u.work_frames = s.work_frames;
@@ -295,7 +314,9 @@ COVEY_INLINE void link_table::core::on_timer() noexcept {
         }
         if (again) arm_timer();
     }
-    for (const std::shared_ptr<link>& l : unused) l->close(errc::link_lost, "not needed: there is another link between the two peers");
+    // Where there may be no other link, nobody is to wonder whether the process is still there.
+    for (const std::shared_ptr<link>& l : unused)
+        l->close(l->is_for_membership() ? errc::shut_down : errc::link_lost, "this link is not needed any more");
 }
 
 COVEY_INLINE link_table_statistics link_table::core::statistics() const {
@@ -320,8 +341,8 @@ COVEY_INLINE link_table::link_table(environment& env, const link_config& config,
 COVEY_INLINE link_table::~link_table() { close(); }
 
 COVEY_INLINE endpoint link_table::listen(const endpoint& local) { return m_core->listen(local); }
-COVEY_INLINE void link_table::connect(const endpoint& to, peer_id expected, duration timeout, connected done) {
-    m_core->connect(to, expected, timeout, std::move(done));
+COVEY_INLINE void link_table::connect(const endpoint& to, peer_id expected, duration timeout, connected done, link_use use) {
+    m_core->connect(to, expected, timeout, std::move(done), use);
 }
 COVEY_INLINE std::shared_ptr<link> link_table::find(peer_id peer) const { return m_core->find(peer); }
 COVEY_INLINE std::vector<std::shared_ptr<link>> link_table::links() const { return m_core->links(); }

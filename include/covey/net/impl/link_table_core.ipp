@@ -19,7 +19,7 @@ public:
     }
 
     endpoint listen(const endpoint& local);
-    void connect(const endpoint& to, peer_id expected, duration timeout, connected done);
+    void connect(const endpoint& to, peer_id expected, duration timeout, connected done, link_use use);
     std::shared_ptr<link> find(peer_id peer) const {
         const std::lock_guard lock(m_mutex);
         return preferred(peer);
@@ -35,7 +35,9 @@ public:
     void heard_of(const endpoint& to) {
         const std::lock_guard lock(m_mutex);
         m_failures.erase(to);
-        if (const auto d = m_dials.find(to); d != m_dials.end()) d->second.once_more = true;
+        for (const link_use use : {link_use::calls, link_use::membership}) {
+            if (const auto d = m_dials.find({to, use}); d != m_dials.end()) d->second.once_more = true;
+        }
     }
     void drop(peer_id peer, errc why, const std::string& text);
     void set_epoch(epoch_t epoch) {
@@ -56,6 +58,7 @@ public:
     link_table_statistics statistics() const;
 
 private:
+    using target = std::pair<endpoint, link_use>;
     struct waiter {
         peer_id expected;
         connected done;
@@ -76,6 +79,7 @@ private:
     };
     struct up_link {
         std::shared_ptr<link> l;
+        std::uint64_t number = 0;       // larger is newer
         std::uint64_t work_frames = 0;  // at the last round
         unsigned quiet_rounds = 0;
     };
@@ -94,19 +98,21 @@ private:
     void on_link_failed(const std::shared_ptr<link>& l, std::error_code why, const std::string& text) override;
 
     void accept(std::unique_ptr<stream_socket> socket);
-    void start_dial(const endpoint& to, duration timeout);
-    void on_connected(const endpoint& to, duration timeout, std::unique_ptr<stream_socket> socket, std::error_code problem);
-    void fail_dial(const endpoint& to, errc why, const std::string& text, bool is_hearsay = false);
+    void start_dial(const target& to, duration timeout);
+    void on_connected(const target& to, duration timeout, std::unique_ptr<stream_socket> socket, std::error_code problem);
+    void fail_dial(const target& to, errc why, const std::string& text, bool is_hearsay = false);
     void reject(errc why, endpoint from, const std::string& text);
     void on_timer() noexcept;
 
     // With the mutex held.
-    std::shared_ptr<link> make_link(std::unique_ptr<stream_socket> socket, bool ours, duration handshake_timeout);
-    std::vector<waiter> take_waiters(std::map<endpoint, dial>::iterator d);
+    std::shared_ptr<link> make_link(std::unique_ptr<stream_socket> socket, bool ours, duration handshake_timeout,
+                                    link_use use = link_use::calls);
+    std::vector<waiter> take_waiters(std::map<target, dial>::iterator d);
     void remember_failure(const endpoint& to, errc why, const std::string& text);
     std::shared_ptr<link> preferred(peer_id peer) const;
-    std::shared_ptr<link> usable(const endpoint& to, peer_id expected) const;
-    std::map<endpoint, dial>::iterator dial_of(const std::shared_ptr<link>& l);
+    std::shared_ptr<link> usable(const target& to, peer_id expected) const;
+    std::uint64_t newest_for_membership() const noexcept;
+    std::map<target, dial>::iterator dial_of(const std::shared_ptr<link>& l);
     std::vector<std::shared_ptr<link>> every_link() const;
     void arm_timer();
     std::size_t link_count() const noexcept {
@@ -127,10 +133,11 @@ private:
     bool m_closed = false;
     std::vector<std::unique_ptr<stream_listener>> m_listeners;
     std::vector<std::shared_ptr<link>> m_greeting;  // accepted, oldest first; at most handshakes_max
-    std::map<endpoint, dial> m_dials;               // at most links_max
+    std::map<target, dial> m_dials;                 // at most links_max
     std::size_t m_waiting = 0;                      // in all dials; at most waiting_max
     std::map<endpoint, failure> m_failures;         // at most failures_max
     std::map<peer_id, std::vector<up_link>> m_up;   // at most links_max
+    std::uint64_t m_links_ever = 0;
     std::map<errc, std::uint64_t> m_rejections;
     std::map<std::pair<errc, endpoint>, time_point> m_logged;  // when the next line is due; at most logged_max
     link_table_statistics m_counts;

@@ -19,7 +19,8 @@ inline bool means(const std::error_code& code, std::errc what) noexcept { return
 
 }  // namespace detail
 
-COVEY_INLINE void link_table::core::connect(const endpoint& to, peer_id expected, duration timeout, connected done) {
+COVEY_INLINE void link_table::core::connect(const endpoint& where, peer_id expected, duration timeout, connected done, link_use use) {
+    const target to(where, use);
     std::shared_ptr<link> live;
     errc why{};
     std::string text;
@@ -27,18 +28,18 @@ COVEY_INLINE void link_table::core::connect(const endpoint& to, peer_id expected
     {
         const std::lock_guard lock(m_mutex);
         const auto dial_under_way = m_dials.find(to);
-        const auto failed = m_failures.find(to);
+        const auto failed = m_failures.find(where);
         const auto refuse = [&](errc code, std::string words) {
             why = code;
             text = std::move(words);
         };
         if (m_closed) {
-            refuse(errc::shut_down, covey::detail::concat({"not connecting to ", to_string(to), ": this peer is shutting down"}));
+            refuse(errc::shut_down, covey::detail::concat({"not connecting to ", to_string(where), ": this peer is shutting down"}));
         } else if ((live = usable(to, expected)) != nullptr) {
             // found
         } else if (m_waiting >= m_limits.waiting_max) {
             refuse(errc::overloaded,
-                   covey::detail::concat({"not connecting to ", to_string(to), ": ", m_waiting, " callers wait already (waiting_max)"}));
+                   covey::detail::concat({"not connecting to ", to_string(where), ": ", m_waiting, " callers wait already (waiting_max)"}));
         } else if (dial_under_way != m_dials.end()) {
             dial_under_way->second.waiters.push_back({expected, std::move(done)});
             ++m_waiting;
@@ -46,7 +47,7 @@ COVEY_INLINE void link_table::core::connect(const endpoint& to, peer_id expected
         } else if (failed != m_failures.end() && now < failed->second.until) {
             refuse(failed->second.why, failed->second.text);
         } else if (link_count() >= m_limits.links_max) {
-            refuse(errc::overloaded, covey::detail::concat({"not connecting to ", to_string(to), ": there are ", m_limits.links_max,
+            refuse(errc::overloaded, covey::detail::concat({"not connecting to ", to_string(where), ": there are ", m_limits.links_max,
                                                             " links already (links_max)"}));
         } else {
             dial& d = m_dials[to];
@@ -62,20 +63,21 @@ COVEY_INLINE void link_table::core::connect(const endpoint& to, peer_id expected
     start_dial(to, timeout);
 }
 
-COVEY_INLINE void link_table::core::start_dial(const endpoint& to, duration timeout) {
+COVEY_INLINE void link_table::core::start_dial(const target& to, duration timeout) {
     try {
-        m_env.connect(to, timeout, [weak = weak_from_this(), to, timeout](std::unique_ptr<stream_socket> socket, std::error_code problem) {
-            if (const std::shared_ptr<core> self = weak.lock()) self->on_connected(to, timeout, std::move(socket), problem);
-        });
+        m_env.connect(to.first, timeout,
+                      [weak = weak_from_this(), to, timeout](std::unique_ptr<stream_socket> socket, std::error_code problem) {
+                          if (const std::shared_ptr<core> self = weak.lock()) self->on_connected(to, timeout, std::move(socket), problem);
+                      });
     } catch (const error& e) {
-        fail_dial(to, errc::unreachable, covey::detail::concat({"connecting to ", to_string(to), ": ", e.what()}));
+        fail_dial(to, errc::unreachable, covey::detail::concat({"connecting to ", to_string(to.first), ": ", e.what()}));
     }
 }
 
-COVEY_INLINE void link_table::core::on_connected(const endpoint& to, duration timeout, std::unique_ptr<stream_socket> socket,
+COVEY_INLINE void link_table::core::on_connected(const target& to, duration timeout, std::unique_ptr<stream_socket> socket,
                                                  std::error_code problem) {
     if (problem || !socket) {
-        const std::string where = to_string(to);
+        const std::string where = to_string(to.first);
         if (detail::means(problem, std::errc::connection_refused)) {
             return fail_dial(
                 to, errc::unreachable,
@@ -96,14 +98,14 @@ COVEY_INLINE void link_table::core::on_connected(const endpoint& to, duration ti
         const auto d = m_dials.find(to);
         if (m_closed || d == m_dials.end()) return;
         const duration left = std::max<duration>(d->second.until - m_env.now(), std::chrono::milliseconds(1));
-        fresh = make_link(std::move(socket), true, std::min(left, m_config.handshake_timeout));
+        fresh = make_link(std::move(socket), true, std::min(left, m_config.handshake_timeout), to.second);
         d->second.made = fresh;
     }
     fresh->start();
 }
 
 /// `is_hearsay`: the kernel says so, perhaps by a search for the host's Ethernet address that began before a cut was mended.
-COVEY_INLINE void link_table::core::fail_dial(const endpoint& to, errc why, const std::string& text, bool is_hearsay) {
+COVEY_INLINE void link_table::core::fail_dial(const target& to, errc why, const std::string& text, bool is_hearsay) {
     const detail::event_gate::pass pass(m_gate);
     if (!pass) return;  // `close` answers those who wait
     std::vector<waiter> waiters;
@@ -122,7 +124,7 @@ COVEY_INLINE void link_table::core::fail_dial(const endpoint& to, errc why, cons
             ++m_counts.dials;
         } else {
             waiters = take_waiters(d);
-            remember_failure(to, why, text);
+            remember_failure(to.first, why, text);
         }
     }
     if (again != duration{}) return start_dial(to, again);
@@ -130,7 +132,7 @@ COVEY_INLINE void link_table::core::fail_dial(const endpoint& to, errc why, cons
 }
 
 /// With the mutex held: ends a dial.
-COVEY_INLINE std::vector<link_table::core::waiter> link_table::core::take_waiters(std::map<endpoint, dial>::iterator d) {
+COVEY_INLINE std::vector<link_table::core::waiter> link_table::core::take_waiters(std::map<target, dial>::iterator d) {
     std::vector<waiter> waiters = std::move(d->second.waiters);
     m_waiting -= waiters.size();
     m_dials.erase(d);
