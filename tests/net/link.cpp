@@ -500,6 +500,23 @@ TEST_CASE("silence is noticed, an idle link is not", "[net][link]") {
     p.env.pause(1, false);
 }
 
+TEST_CASE("a quiet link for the membership is asked seldom, and found out all the same", "[net][link]") {
+    pair_of_links p;
+    p.a_setup.self.for_membership = true;
+    p.come_up();
+    p.env.run_for(55s);
+    CHECK(p.a->statistics().frames_out == 1);  // the hello
+    CHECK(p.b->statistics().frames_out == 1);
+    p.env.run_for(60s);
+    CHECK(p.a->statistics().frames_out + p.b->statistics().frames_out <= 6);  // each one ping and one pong
+    p.env.pause(1, true);
+    p.env.run_for(180s);
+    CHECK(p.a->is_up());
+    p.env.run_for(61s);
+    CHECK(p.a_events->why == errc::link_lost);
+    p.env.pause(1, false);
+}
+
 TEST_CASE("a ping is answered", "[net][link]") {
     pair_of_links p;
     p.listen();

@@ -168,6 +168,7 @@ private:
     bool begin_closing(errc why, std::string text);
     void refuse(errc why, const std::string& text);
     void on_timer() noexcept;
+    int patience() const noexcept { return is_for_membership() ? static_cast<int>(m_setup.config.membership_patience) : 1; }
     time_point next_deadline() const noexcept;
     void arm_timer();
 

@@ -13,6 +13,7 @@ struct link_config {
     duration handshake_timeout = std::chrono::seconds(2);   ///< from the connection to both hellos
     duration ping_after = std::chrono::seconds(5);          ///< nothing received for so long: ask whether it is alive
     duration silence_max = std::chrono::seconds(20);        ///< nothing received for so long: the link is lost
+    unsigned membership_patience = 12;                      ///< times both on a link for the membership, which has its own probes
     duration goodbye_timeout = std::chrono::seconds(1);     ///< how long a goodbye may wait behind what is still to be sent
     std::uint32_t body_bytes_max = 64u * 1024u * 1024u;     ///< the largest body that this side takes
     std::size_t handshake_bytes_max = 4096;                 ///< bytes read from a side that has not introduced itself

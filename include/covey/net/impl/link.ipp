@@ -326,7 +326,8 @@ COVEY_INLINE time_point link::next_deadline() const noexcept {
     switch (m_state.load(std::memory_order_relaxed)) {
         case state::handshaking: return m_handshake_deadline;
         case state::up:
-            return std::min(after(heard, m_setup.config.silence_max), after(std::max(heard, m_last_ping), m_setup.config.ping_after));
+            return std::min(after(heard, patience() * m_setup.config.silence_max),
+                            after(std::max(heard, m_last_ping), patience() * m_setup.config.ping_after));
         case state::closing: return m_socket_closed || !m_started ? never : m_goodbye_deadline;
         case state::down: break;
     }
@@ -365,9 +366,10 @@ COVEY_INLINE void link::on_timer() noexcept {
             lost = errc::unreachable;
             text = covey::detail::concat(
                 {description(), " did not finish the handshake within ", detail::milliseconds(m_setup.config.handshake_timeout)});
-        } else if (s == state::up && now >= after(heard, m_setup.config.silence_max)) {
+        } else if (s == state::up && now >= after(heard, patience() * m_setup.config.silence_max)) {
             lost = errc::link_lost;
-            text = covey::detail::concat({description(), " has been silent for ", detail::milliseconds(m_setup.config.silence_max)});
+            text = covey::detail::concat(
+                {description(), " has been silent for ", detail::milliseconds(patience() * m_setup.config.silence_max)});
         } else if (s == state::up) {
             m_last_ping = now;
             append_frame(wire::frame_kind::ping, {});
