@@ -5,6 +5,7 @@
 #include <covey/call/remote.hpp>
 #include <covey/core/hash.hpp>
 #include <covey/core/random.hpp>
+#include <covey/mesh/table.hpp>
 #include <covey/net/asio_environment.hpp>
 #include <covey/wire/codec.hpp>
 
@@ -13,6 +14,7 @@
 #include <atomic>
 #include <deque>
 #include <optional>
+#include <set>
 #include <thread>
 
 namespace covey_test_service {
@@ -445,6 +447,75 @@ TEST_CASE("random frames harm nobody, and others' calls go on meanwhile", "[call
     CHECK(good > 0);
     CHECK(bad == 0);
     CHECK(peers[0].run(peers[0].remote(on(peers.id(1)), add, 1, 1)) == 2);
+}
+
+/// A service that sees what a test puts into its table, itself being peer 1.
+class chooser : public net::link_events {
+public:
+    explicit chooser(std::initializer_list<std::uint64_t> others) {
+        for (const std::uint64_t id : others) m_members.put({}, described(id), m_random);
+    }
+    mesh::table& members() { return m_members; }
+    void put(std::uint64_t id, member_state state) { m_members.set_state({}, {id}, state, m_random); }
+    /// Whom it chooses in many calls.
+    std::set<std::uint64_t> chosen(std::vector<peer_id> failed = {}) {
+        std::set<std::uint64_t> result;
+        for (int i = 0; i < 400; ++i) result.insert(m_calls.choose(failed).value);
+        return result;
+    }
+
+private:
+    void on_link_up(const std::shared_ptr<net::link>&) override {}
+    void on_frame(net::link&, const frame_header&, bytes_view) override {}
+    void on_link_down(const std::shared_ptr<net::link>&, std::error_code, const std::string&) override {}
+
+    static member described(std::uint64_t id) {
+        mesh::member_info info;
+        info.id = {id};
+        info.address = endpoint::v4(127, 0, 0, 1, static_cast<std::uint16_t>(id));
+        info.table_digest = function_table::instance().digest();
+        return member(info);
+    }
+    static net::hello introduction() {
+        net::hello h;
+        h.cluster = cluster_id::from_name("covey");
+        h.id = {1};
+        h.epoch = 1;
+        return h;
+    }
+
+    pool m_pool{pool_options{.threads = 1}};
+    asio_environment m_env{m_pool};
+    random_source m_random{7};
+    mesh::table m_members;
+    net::link_table m_links{m_env, {}, introduction(), std::nullopt, *this};
+    call_service m_calls{m_env, m_links, {}, {1}, 8, [this] {
+                             mesh::view v;
+                             v.members = m_members.live_members();
+                             v.members.insert(v.members.begin(), described(1));
+                             return std::make_shared<const mesh::view>(std::move(v));
+                         }};
+};
+
+TEST_CASE("who is suspect, flaky or has failed is not chosen while there is another", "[call][service]") {
+    using set = std::set<std::uint64_t>;
+    chooser c({2, 3, 4});
+    CHECK(c.chosen() == set{1, 2, 3, 4});
+    REQUIRE(c.members().mark_flaky({3}, true));
+    CHECK(c.chosen() == set{1, 2, 4});
+    c.put(2, member_state::suspect);
+    CHECK(c.chosen() == set{1, 4});
+    CHECK(c.chosen({{1}}) == set{4});
+    // Nobody is left but them: better one of those than none.
+    CHECK(c.chosen({{1}, {4}}) == set{1, 2, 3, 4});
+
+    REQUIRE(c.members().mark_flaky({3}, false));
+    CHECK(c.chosen({{1}}) == set{3, 4});
+    // Only datagrams do not reach it: calls do.
+    REQUIRE(c.members().mark_unreachable({3}, true));
+    CHECK(c.chosen({{1}}) == set{3, 4});
+    c.put(3, member_state::dead);
+    CHECK(c.chosen({{1}}) == set{4});
 }
 
 }  // namespace covey_test_service

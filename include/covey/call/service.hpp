@@ -70,7 +70,7 @@ public:
     };
 
     /// Where a call without a target runs: of the members with the same function table, this peer included, the one with the
-    /// fewest of our calls per thread; ties by chance. Avoids `failed` while there is another.
+    /// fewest of our calls per thread; ties by chance. Avoids `failed`, and those that are suspect or flaky, while there is another.
     peer_id choose(std::span<const peer_id> failed);
     /// Threads of all members that `choose` would consider.
     std::size_t threads_in_reach() const;

@@ -128,11 +128,12 @@ COVEY_INLINE peer_id call_service::choose(std::span<const peer_id> failed) {
     double best_load = 0;
     std::uint64_t ties = 0;
     const std::lock_guard lock(m_mutex);
-    for (const bool avoid_failed : {true, false}) {
+    for (const bool avoid_doubtful : {true, false}) {
         for (const member& m : view->members) {
             if (m.table_digest() != table || m.role() == member_role::observer) continue;
-            if (avoid_failed && (m.state() == member_state::suspect || std::find(failed.begin(), failed.end(), m.id()) != failed.end()))
-                continue;
+            const bool is_doubtful =
+                m.state() == member_state::suspect || m.is_flaky() || std::find(failed.begin(), failed.end(), m.id()) != failed.end();
+            if (avoid_doubtful && is_doubtful) continue;
             const auto at = m_load.find(m.id());
             const double load =
                 (1.0 + (at != m_load.end() ? at->second.load(std::memory_order_relaxed) : 0)) / std::max<int>(m.threads(), 1);
