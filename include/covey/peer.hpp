@@ -4,12 +4,14 @@
 #include <covey/call/map.hpp>
 #include <covey/call/remote.hpp>
 #include <covey/core/environment.hpp>
+#include <covey/mesh/changes.hpp>
 #include <covey/mesh/config.hpp>
 #include <covey/mesh/key_ring.hpp>
 #include <covey/mesh/member.hpp>
 #include <covey/mesh/rejections.hpp>
 #include <covey/mesh/view.hpp>
 #include <covey/net/link_config.hpp>
+#include <covey/task/stream.hpp>
 #include <covey/task/sync_wait.hpp>
 #include <covey/task/task.hpp>
 
@@ -17,6 +19,8 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 namespace covey {
@@ -26,7 +30,9 @@ struct peer_config {
     /// Where it listens, TCP and UDP on one port; port 0: any free one. Anything but loopback needs a key. It is also what
     /// others are told, so it must be an address of one interface, not 0.0.0.0.
     std::string bind = "127.0.0.1:0";
-    /// "host:port" of members to ask for the others; one that answers is enough. They may come up later.
+    /// Members to ask for the others, one that answers is enough: "10.0.0.1:7400", "[::1]:7400", "peers.example.org:7400". They may
+    /// come up later. A name stands for all its addresses; it is looked up at each attempt to join, so its addresses may change and
+    /// it may be unknown at first. Also asked when nobody else is left. At most 64.
     std::vector<std::string> join{};
     /// The cluster key, made by `peerd keygen`, or several while keys are exchanged: one a line, the one to use first; empty: no
     /// encryption.
@@ -38,8 +44,19 @@ struct peer_config {
     /// Worker threads; 0: as many as CPUs (see default_concurrency).
     unsigned threads = 0;
     member_role role = member_role::main;
-    /// Numbers of the membership protocol; none: profile::local on loopback, else profile::lan.
+    /// What this peer says about itself, for others to choose by (see member::label): names with values, and names with counts. At
+    /// most 16 of each, of 64 bytes a text; with the name they have to fit 512 bytes.
+    std::vector<std::pair<std::string, std::string>> labels{};
+    std::vector<std::pair<std::string, std::uint32_t>> resources{};
+    std::uint16_t gpus = 0;
+    /// That it offers, MiB; 0: not said.
+    std::uint32_t memory_mib = 0;
+    /// Numbers of the membership protocol: "local", "lan" or "wan" (mesh::profile); empty: local on loopback, else lan.
+    std::string profile{};
+    /// All of them, instead of a profile.
     std::optional<mesh::config> membership{};
+    /// Single ones, over either: "probe_interval=200ms" (mesh/settings.hpp; `peerd settings` lists them).
+    std::vector<std::string> settings{};
     /// Limits of links.
     net::link_config links{};
     /// Calls that each other peer may have in flight towards this one; more wait there.
@@ -49,9 +66,18 @@ struct peer_config {
     /// What `args()` gives.
     std::vector<std::string> args{};
 
-    /// From COVEY_BIND, COVEY_JOIN (comma-separated), COVEY_KEY_FILE, COVEY_CLUSTER, COVEY_NAME, COVEY_THREADS, COVEY_ROLE
-    /// (main, serve). Throws errc::bad_argument for a value that cannot be meant.
+    /// From COVEY_BIND, COVEY_JOIN, COVEY_KEY_FILE, COVEY_CLUSTER, COVEY_NAME, COVEY_THREADS, COVEY_ROLE (main, serve), COVEY_LABELS
+    /// ("zone=a,rack=3"), COVEY_RESOURCES ("licences=2"), COVEY_GPUS, COVEY_MEMORY_MIB, COVEY_PROFILE and COVEY_MEMBERSHIP
+    /// ("probe_interval=200ms"). Lists are comma-separated. Throws errc::bad_argument for a value that cannot be meant.
     static peer_config from_environment();
+
+    /// "zone=a" and "licences=2"; of several of one name the last counts. Throw errc::bad_argument, with the text, for what is not
+    /// of that form.
+    void add_label(std::string_view text);
+    void add_resource(std::string_view text);
+    /// Of profile, membership and settings together, for a peer that listens at `bound`. Throws errc::bad_argument, naming what
+    /// cannot be meant and what is allowed.
+    mesh::config membership_numbers(const endpoint& bound) const;
 };
 
 /// A member of a mesh from its constructor to `leave()` or its destructor. Thread-safe. Coroutines started with `run` belong to
@@ -84,6 +110,10 @@ public:
     /// A numbered snapshot of the same, observers among them: how much of the mesh this peer sees, whether it suspects a split, and
     /// the digest that is equal on all peers that agree. Never null; cheap while nothing changes.
     std::shared_ptr<const mesh::view> mesh_view() const;
+    /// What happens to the members of the mesh from now on, or after the view of that number, whatever they run; see
+    /// membership_change. Calls to a member that is gone have ended before. Ends when this peer closes.
+    stream<membership_change> changes();
+    stream<membership_change> changes(std::uint64_t after);
     /// Completes when a seed has answered, or at once when there are none. Throws errc::auth_failed or errc::wrong_cluster as
     /// soon as a seed refuses this peer for that, errc::unreachable when none has answered after `limit`.
     task<void> wait_until_joined(duration limit);
@@ -116,6 +146,10 @@ public:
     /// be repeated. Throws errc::bad_argument, with nothing sent, for the use of a key that a member lacks and the removal of one
     /// that a member uses, or when a member does not answer (see mesh::objection). New members come with what their key files say.
     task<std::vector<mesh::member_keys>> change_keys(mesh::key_change change);
+
+    /// What the peer that listens at `of` sees, a member or not: its own view, with its loads and marks, which this peer may not know.
+    /// Throws errc::unreachable and the like, errc::timed_out when it does not answer.
+    task<mesh::view> view_at(endpoint of);
 
     /// Asks everything that was started here to stop; calls served for others are asked when the peer closes.
     void request_stop() noexcept;

@@ -236,6 +236,73 @@ TEST_CASE("peerd up is a rendezvous: it tells who comes and goes, and leaves whe
     CHECK(one.sees(1));
 }
 
+TEST_CASE("peerd members shows what members say of themselves") {
+    process up = peerd({"up", "--bind", "127.0.0.1:0", "--name", "machine", "--label", "zone=eu-1", "--label", "rack=7", "--resource",
+                        "licences=3", "--gpus", "2", "--memory-mib", "4096"});
+    const std::string line = up.expect("up at ");
+    const std::string seed = line.substr(0, line.find(','));
+    agent one(
+        {.join = {"peers.invalid:7400", seed}, .environment = {"COVEY_NAME=one", "COVEY_LABELS=zone=eu-2", "COVEY_RESOURCES=seats=5"}});
+    CHECK(has(up.expect("one ("), "joined; 2 members"));
+    process list = peerd({"members", "--address", seed});
+    CHECK(list.wait() == 0);
+    INFO(list.out());
+    CHECK(has(list.out(), "zone=eu-1,rack=7"));
+    CHECK(has(list.out(), "memory_mib=4096,gpus=2,licences=3"));
+    CHECK(has(list.out(), "zone=eu-2"));
+    CHECK(has(list.out(), "seats=5"));
+    // Another member tells the same, and does not count who looks.
+    process other = peerd({"members", "--address", one.address()});
+    CHECK(other.wait() == 0);
+    CHECK(has(other.out(), "zone=eu-1,rack=7"));
+    CHECK_FALSE(has(other.out(), "peerd-members"));
+
+#ifdef COVEY_TEST_JSON
+    process json = peerd({"members", "--address", seed, "--json"});
+    CHECK(json.wait() == 0);
+    const nlohmann::json all = nlohmann::json::parse(json.out());
+    REQUIRE(all.size() == 2);
+    const nlohmann::json& machine = all[0].at("name") == "machine" ? all[0] : all[1];
+    CHECK(machine.at("labels") == nlohmann::json({{"zone", "eu-1"}, {"rack", "7"}}));
+    CHECK(machine.at("resources") == nlohmann::json({{"licences", 3}}));
+    CHECK(machine.at("gpus") == 2);
+    CHECK(machine.at("memory_mib") == 4096);
+    CHECK(machine.at("flaky") == false);
+    CHECK(machine.at("unreachable") == false);
+    CHECK(machine.at("load").at("cores") == 0);
+    CHECK(machine.at("build").get<std::string>().size() == 16);
+    CHECK(machine.at("table").get<std::string>().size() == 16);
+#else
+    skip("no JSON parser here");
+#endif
+    up.signal(SIGTERM);
+    CHECK(up.wait() == 0);
+}
+
+TEST_CASE("peerd up says what is wrong with its options, and peerd settings what is right") {
+    const auto refused = [](std::vector<std::string> options) {
+        options.insert(options.begin(), {"up", "--bind", "127.0.0.1:0"});
+        process up = peerd(std::move(options));
+        CHECK(up.wait() == 1);
+        return up.err();
+    };
+    CHECK(has(refused({"--label", "zone"}), "\"zone\" is no label"));
+    CHECK(has(refused({"--resource", "seats=many"}), "\"many\" is no number of seats"));
+    CHECK(has(refused({"--label", "a=" + std::string(64, 'v'), "--label", "b=" + std::string(65, 'v')}), "too long"));
+    CHECK(has(refused({"--profile", "moon"}), "local, lan or wan"));
+    CHECK(has(refused({"--set", "probe_interval=0s"}), "probe_interval=0s: allowed is 1ms to 24h"));
+    CHECK(has(refused({"--join", "two words:7400"}), "two words:7400"));
+
+    process settings = peerd({"settings"});
+    CHECK(settings.wait() == 0);
+    for (const char* word : {"probe_interval", "200ms", "1ms to 24h", "packet_bytes_max", "1KiB to 65000"})
+        CHECK(has(settings.out(), word));
+    process up = peerd({"up", "--bind", "127.0.0.1:0", "--profile", "lan", "--set", "probe_interval=300ms,gossip_fanout=2"});
+    up.expect("up at ");
+    up.signal(SIGINT);
+    CHECK(up.wait() == 0);
+}
+
 TEST_CASE("peerd up on a port in use") {
     agent owner;
     process up = peerd({"up", "--bind", owner.address()});

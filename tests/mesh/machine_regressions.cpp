@@ -146,7 +146,8 @@ TEST_CASE("packets stay within their limit when much is to be said in few bytes"
     net.how.broadcasts_max = 4096;
     // Descriptions as long as they may be, so that a piece more or less decides.
     net.describe = [](member_info& i) {
-        i.labels.assign(5, {std::string(20, 'k'), std::string(20 + i.address.port % 20, 'v')});
+        for (int k = 0; k < 5; ++k)
+            i.labels.emplace_back(std::string(20, static_cast<char>('a' + k)), std::string(20 + i.address.port % 20, 'v'));
         REQUIRE(fault(i) == nullptr);
     };
     net.add_many(60);

@@ -34,8 +34,27 @@ TEST_CASE("a member is its description and where it is in its life") {
     static_assert(sizeof(member) <= 40);
 }
 
+TEST_CASE("labels, resources and load of a member are found by name") {
+    auto info = info_of(42, 7400);
+    info.labels = {{"zone", "a"}, {"rack", ""}};
+    info.resources = {{"licences", 3}, {"scanners", 0}};
+    const member m({42}, 1, 0, std::make_shared<const mesh::record>(info), member_state::alive, {1, 2, 3, 4}, true, false);
+    CHECK(m.label("zone") == "a");
+    CHECK(m.label("rack") == "");
+    CHECK_FALSE(m.label("row"));
+    CHECK(m.resource("licences") == 3);
+    CHECK(m.resource("scanners") == 0);
+    CHECK(m.resource("zone") == 0);
+    CHECK(m.load() == mesh::load{1, 2, 3, 4});
+    CHECK(m.is_flaky());
+    CHECK_FALSE(m.is_unreachable());
+    const member hearsay({1}, 1, 0, nullptr, member_state::dead);
+    CHECK_FALSE(hearsay.label("zone"));
+    CHECK(hearsay.resource("licences") == 0);
+}
+
 TEST_CASE("states, roles and events have names") {
     CHECK(to_string(member_state::suspect) == "suspect");
     CHECK(to_string(member_role::observer) == "observer");
-    for (int k = 0; k <= static_cast<int>(what::healed); ++k) CHECK(to_string(static_cast<what>(k)) != "?");
+    for (int k = 0; k <= static_cast<int>(what::missed); ++k) CHECK(to_string(static_cast<what>(k)) != "?");
 }

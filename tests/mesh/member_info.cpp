@@ -24,11 +24,17 @@ TEST_CASE("what no member can say of itself is refused") {
     refused([](member_info& i) { i.name = "a\x1b[2J"; });
     refused([](member_info& i) { i.name = std::string(65, 'x'); });
     refused([](member_info& i) { i.role = static_cast<member_role>(9); });
-    refused([](member_info& i) { i.labels.assign(17, {"a", "b"}); });
+    refused([](member_info& i) {
+        for (int k = 0; k < 17; ++k) i.labels.emplace_back(std::to_string(k), "b");
+    });
+    refused([](member_info& i) { i.labels = {{"a", "b"}, {"c", "d"}, {"a", "e"}}; });
+    refused([](member_info& i) { i.resources = {{"a", 1}, {"a", 1}}; });
     refused([](member_info& i) { i.labels = {{"", "b"}}; });
     refused([](member_info& i) { i.labels = {{"a", "b\n"}}; });
     refused([](member_info& i) { i.resources = {{std::string(65, 'x'), 1}}; });
-    refused([](member_info& i) { i.labels.assign(7, {std::string(32, 'k'), std::string(32, 'v')}); });
+    refused([](member_info& i) {
+        for (int k = 0; k < 7; ++k) i.labels.emplace_back(std::string(32, static_cast<char>('a' + k)), std::string(32, 'v'));
+    });
 }
 
 TEST_CASE("whatever is not refused fits its bound") {
@@ -41,12 +47,13 @@ TEST_CASE("whatever is not refused fits its bound") {
         i.threads = 65535;
         i.memory_mib = 0xffffffffu;
         i.gpus = 65535;
-        for (std::uint64_t n = random.below(12); n > 0; --n) i.labels.emplace_back(text() + "k", text());
+        for (std::uint64_t n = random.below(12); n > 0; --n) i.labels.emplace_back(text() + std::to_string(n), text());
         for (std::uint64_t n = random.below(6); n > 0; --n)
-            i.resources.emplace_back(text() + "k", static_cast<std::uint32_t>(random.next()));
+            i.resources.emplace_back(text() + std::to_string(n), static_cast<std::uint32_t>(random.next()));
         if (fault(i) != nullptr) continue;
         ++good;
-        REQUIRE(mesh::record(i).encoded().size() <= mesh::description::encoded_bytes_max);
+        REQUIRE(mesh::record(i).encoded().size() <= encoded_bytes_at_most(i));
+        REQUIRE(encoded_bytes_at_most(i) <= mesh::description::encoded_bytes_max);
     }
     CHECK(good > 100);
     CHECK(good < 4900);

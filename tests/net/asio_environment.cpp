@@ -261,6 +261,35 @@ TEST_CASE("addresses and names are resolved", "[net]") {
     error_text([&] { env.resolve("127.0.0.1"); }, errc::bad_address);
 }
 
+TEST_CASE("names are looked up on another thread, with addresses or a reason for an answer", "[net]") {
+    pool threads({.threads = 1});
+    asio_environment env(threads);
+    events answered;
+    struct result {
+        std::vector<endpoint> found;
+        std::string why;
+        std::thread::id on;
+    };
+    const auto ask = [&](const char* text, result& r) {
+        env.look_up(text, [&](std::vector<endpoint> found, std::string why) {
+            r = {std::move(found), std::move(why), std::this_thread::get_id()};
+            answered.add();
+        });
+    };
+    result good, bad, worse;
+    ask("127.0.0.1:7400", good);
+    ask("peers.invalid:7400", bad);  // stands for nothing, whatever the name server (RFC 6761)
+    ask("no port", worse);
+    REQUIRE(answered.wait_for(3));
+    CHECK(good.found == std::vector{endpoint::v4(127, 0, 0, 1, 7400)});
+    CHECK(good.why.empty());
+    CHECK(good.on != std::this_thread::get_id());
+    CHECK(bad.found.empty());
+    CHECK_THAT(bad.why, Catch::StartsWith("\"peers.invalid:7400\" cannot be resolved: "));
+    CHECK(worse.found.empty());
+    CHECK_THAT(worse.why, Catch::Contains("no port"));
+}
+
 TEST_CASE("both ends know each other's address", "[net]") {
     pool threads({.threads = 2});
     asio_environment env(threads);

@@ -246,8 +246,58 @@ TEST_CASE("configuration from the environment", "[peer]") {
     CHECK(with("COVEY_THREADS", "5").threads == 5);
     CHECK(with("COVEY_ROLE", "serve").role == member_role::serve);
     CHECK(with("COVEY_ROLE", "main").role == member_role::main);
+    using labels = std::vector<std::pair<std::string, std::string>>;
+    CHECK(with("COVEY_LABELS", "zone=a,rack=,x=1=2").labels == labels{{"zone", "a"}, {"rack", ""}, {"x", "1=2"}});
+    CHECK(with("COVEY_LABELS", "zone=a,zone=b").labels == labels{{"zone", "b"}});
+    using resources = std::vector<std::pair<std::string, std::uint32_t>>;
+    CHECK(with("COVEY_RESOURCES", "seats=0,licences=4294967295").resources == resources{{"seats", 0}, {"licences", 4294967295}});
+    CHECK(with("COVEY_GPUS", "8").gpus == 8);
+    CHECK(with("COVEY_MEMORY_MIB", "1024").memory_mib == 1024);
+    CHECK(with("COVEY_PROFILE", "wan").profile == "wan");
+    CHECK(with("COVEY_MEMBERSHIP", "probe_interval=1s,gossip_fanout=2").settings ==
+          std::vector<std::string>{"probe_interval=1s", "gossip_fanout=2"});
+    for (const char* bad : {"zone", "=a"}) CHECK_THROWS_AS(with("COVEY_LABELS", bad), error);
+    for (const char* bad : {"seats", "=1", "seats=", "seats=-1", "seats=4294967296", "seats=1x"})
+        CHECK_THROWS_AS(with("COVEY_RESOURCES", bad), error);
+    CHECK_THROWS_AS(with("COVEY_GPUS", "65536"), error);
     for (const char* bad : {"", "0", "-1", "4097", "many", "3x"}) CHECK_THROWS_AS(with("COVEY_THREADS", bad), error);
     CHECK_THROWS_AS(with("COVEY_ROLE", "observer"), error);
+}
+
+TEST_CASE("the numbers of the membership: a profile, all of them, single ones", "[peer]") {
+    const endpoint here = endpoint::v4(127, 0, 0, 1, 1), there = endpoint::v4(10, 0, 0, 1, 1);
+    const auto interval = [](const peer_config& c, const endpoint& bound) { return c.membership_numbers(bound).probe_interval; };
+    peer_config config;
+    CHECK(interval(config, here) == mesh::profile::local().probe_interval);
+    CHECK(interval(config, there) == mesh::profile::lan().probe_interval);
+    config.profile = "wan";
+    CHECK(interval(config, here) == mesh::profile::wan().probe_interval);
+    config.settings = {"probe_interval=7s", "gossip_fanout=5"};
+    CHECK(interval(config, here) == 7s);
+    CHECK(config.membership_numbers(here).gossip_fanout == 5);
+    CHECK(config.membership_numbers(here).gossip_interval == mesh::profile::wan().gossip_interval);
+    config.profile.clear();
+    config.membership = mesh::profile::local();
+    CHECK(config.membership_numbers(there).probe_timeout == mesh::profile::local().probe_timeout);
+    CHECK(interval(config, there) == 7s);
+
+    std::string text;
+    config = one_thread();
+    config.profile = "moon";
+    CHECK(refused(config, &text) == errc::bad_argument);
+    CHECK_THAT(text, Catch::Contains("\"moon\"") && Catch::Contains("local, lan or wan"));
+    config.profile = "lan";
+    config.membership = mesh::profile::lan();
+    CHECK(refused(config, &text) == errc::bad_argument);
+    CHECK_THAT(text, Catch::Contains("give one"));
+    config.profile.clear();
+    config.membership->gossip_fanout = 65;
+    CHECK(refused(config, &text) == errc::bad_argument);
+    CHECK_THAT(text, Catch::Contains("gossip_fanout=65: allowed is 1 to 64"));
+    config.membership.reset();
+    config.settings = {"probe_give_up=100ms"};
+    CHECK(refused(config, &text) == errc::bad_argument);
+    CHECK_THAT(text, Catch::Contains("probe_give_up=100ms: must be more than probe_timeout, which is 120ms"));
 }
 
 TEST_CASE("peers come and go while others call", "[peer]") {

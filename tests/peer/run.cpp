@@ -31,7 +31,8 @@ public:
         m_pid = ::fork();
         if (m_pid == 0) {
             for (const char* name : {"COVEY_BIND", "COVEY_JOIN", "COVEY_KEY_FILE", "COVEY_CLUSTER", "COVEY_NAME", "COVEY_THREADS",
-                                     "COVEY_ROLE", "COVEY_PEERS", "COVEY_LOG", "COVEY_READY_FD"}) {
+                                     "COVEY_ROLE", "COVEY_PEERS", "COVEY_LOG", "COVEY_READY_FD", "COVEY_LABELS", "COVEY_RESOURCES",
+                                     "COVEY_GPUS", "COVEY_MEMORY_MIB", "COVEY_PROFILE", "COVEY_MEMBERSHIP"}) {
                 ::unsetenv(name);
             }
             for (std::string& v : variables) ::putenv(v.data());
@@ -123,7 +124,23 @@ TEST_CASE("flags that cannot be meant end with 2 and a line", "[peer][run]") {
     CHECK_THAT(refused({"args", "--covey-bind", "nonsense"}), Catch::Contains("nonsense"));
     CHECK_THAT(refused({"args", "--covey-bind", "0.0.0.0:0"}), Catch::Contains("insecure bind refused") && Catch::Contains("key"));
     CHECK_THAT(refused({"args", "--covey-key-file", "/no/such/key"}), Catch::Contains("/no/such/key"));
+    CHECK_THAT(refused({"args", "--covey-label", "zone"}), Catch::Contains("\"zone\" is no label"));
+    CHECK_THAT(refused({"args", "--covey-resource", "seats=x"}), Catch::Contains("\"x\" is no number of seats"));
+    CHECK_THAT(refused({"args", "--covey-gpus", "-1"}), Catch::Contains("0 to 65535"));
+    CHECK_THAT(refused({"args", "--covey-profile", "moon"}), Catch::Contains("local, lan or wan"));
+    CHECK_THAT(refused({"args", "--covey-membership", "gossip_fanout=0"}), Catch::Contains("gossip_fanout=0: allowed is 1 to 64"));
+    CHECK_THAT(refused({"args"}, {"COVEY_MEMBERSHIP=nonsense=1"}), Catch::Contains("nonsense"));
+    CHECK_THAT(refused({"args", "--covey-join", "nowhere"}), Catch::Contains("nowhere"));
     CHECK_THAT(refused({"args"}, {"COVEY_ROLE=emperor"}), Catch::Contains("emperor"));
+}
+
+TEST_CASE("what a program says about itself comes from flags over variables", "[peer][run]") {
+    program p({"describe", "--covey-label", "zone=b", "--covey-label=row=9", "--covey-resource", "seats=4", "--covey-gpus=1",
+               "--covey-memory-mib", "512", "--covey-profile", "wan", "--covey-membership", "probe_interval=9s"},
+              {"COVEY_LABELS=zone=a,rack=7", "COVEY_RESOURCES=licences=2"});
+    CHECK(p.wait() == 0);
+    CHECK(p.out == "zone=b rack=7 row=9 licences=2 seats=4 gpus=1 memory=512\n");
+    CHECK(p.err.empty());
 }
 
 TEST_CASE("help goes to the output", "[peer][run]") {

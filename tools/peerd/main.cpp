@@ -80,9 +80,29 @@ int run(int argc, char** argv) {
     up->add_option("--bind", mesh.address, "Address and port to listen on")->type_name("ADDRESS:PORT")->capture_default_str();
     up->add_option("--join", mesh.join, "A member of the mesh to join; may be given several times")->type_name("HOST:PORT")->delimiter(',');
     up->add_option("--name", mesh.name, "This member's name, for people")->type_name("NAME");
+    up->add_option("--label", mesh.labels, "A label that programs choose members by; may be given several times")
+        ->type_name("NAME=VALUE")
+        ->delimiter(',')
+        ->envname("COVEY_LABELS");
+    up->add_option("--resource", mesh.resources, "How many of something this machine has; may be given several times")
+        ->type_name("NAME=COUNT")
+        ->delimiter(',')
+        ->envname("COVEY_RESOURCES");
+    up->add_option("--gpus", mesh.gpus, "How many GPUs it offers")->check(CLI::Range(0, 65535))->type_name("N")->envname("COVEY_GPUS");
+    up->add_option("--memory-mib", mesh.memory_mib, "How much memory it offers")->type_name("N")->envname("COVEY_MEMORY_MIB");
+    up->add_option("--profile", mesh.profile, "Numbers of the membership: local, lan or wan (default: local on loopback, else lan)")
+        ->type_name("PROFILE")
+        ->envname("COVEY_PROFILE");
+    up->add_option("--set", mesh.settings, "A single one, as probe_interval=200ms; may be given several times; see peerd settings")
+        ->type_name("SETTING=VALUE")
+        ->delimiter(',')
+        ->envname("COVEY_MEMBERSHIP");
     add_mesh_options(*up, mesh);
 
-    CLI::App* members = app.add_subcommand("members", "List the members that a member knows");
+    CLI::App* members = app.add_subcommand("members", "List the members that a member knows, as it sees them");
+    members->footer(
+        "LOAD: workers, queue, memory and GPUs, each from 0 (idle) to 15. STATE: also flaky (it keeps going away and coming back: no\n"
+        "placement) and unreachable (datagrams between it and the member asked do not pass).");
     members->add_option("--address", mesh.address, "The member to ask")->type_name("HOST:PORT")->capture_default_str();
     members->add_flag("--json", mesh.json, "For programs: a JSON array");
     add_mesh_options(*members, mesh);
@@ -109,6 +129,8 @@ int run(int argc, char** argv) {
     add_keys(key_operation::use, "use", "Let every member seal with an installed key", "FINGERPRINT", fingerprint);
     add_keys(key_operation::remove, "remove", "Let no member open what an old key seals", "FINGERPRINT", fingerprint);
 
+    CLI::App* settings = app.add_subcommand("settings", "List what can be set of the membership, and the profiles");
+
     std::string key_path;
     CLI::App* key = app.add_subcommand("keygen", "Write a new cluster key into a new file that only its owner can read");
     key->add_option("FILE", key_path, "Where to; must not exist")->required();
@@ -130,6 +152,7 @@ int run(int argc, char** argv) {
     }
     if (up->parsed()) return peerd::run_up(mesh);
     if (members->parsed()) return peerd::run_members(mesh);
+    if (settings->parsed()) return peerd::run_settings();
     for (const auto& [command, what] : on_keys) {
         if (command->parsed()) return peerd::run_keys(mesh, what, changed_key);
     }

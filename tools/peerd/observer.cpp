@@ -96,6 +96,9 @@ public:
         m_real.connect(to, timeout, std::move(done));
     }
     std::vector<covey::endpoint> resolve(std::string_view host_and_port) override { return m_real.resolve(host_and_port); }
+    void look_up(std::string host_and_port, covey::look_up_callback done) override {
+        m_real.look_up(std::move(host_and_port), std::move(done));
+    }
 
 private:
     covey::asio_environment m_real;
@@ -153,6 +156,20 @@ std::vector<covey::member> observer::members() {
     throw std::runtime_error("no member of cluster \"" + m_options.cluster + "\" answered at " + m_options.address + " within " +
                              std::to_string(answer_limit.count()) +
                              " s; is one up there (peerd up), and with the same cluster name and key?");
+}
+
+covey::mesh::view observer::view() {
+    // Whoever refuses this peer, or is not there, shows in this.
+    self().run(self().wait_until_joined(answer_limit));
+    std::string why;
+    for (const covey::endpoint& e : self().env().resolve(m_options.address)) {
+        try {
+            return self().run(self().view_at(e));
+        } catch (const covey::error& failure) {
+            if (why.empty()) why = failure.what();
+        }
+    }
+    throw std::runtime_error(why);
 }
 
 }  // namespace peerd

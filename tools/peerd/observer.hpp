@@ -22,6 +22,8 @@ public:
     /// The members that the other side knows, once it has told; none of them is this observer. Throws
     /// std::runtime_error, with one line that says why, when it does not answer within some seconds or refuses.
     std::vector<covey::member> members();
+    /// What the peer at `options.address` sees. Throws as `members`.
+    covey::mesh::view view();
 
 private:
     struct state;

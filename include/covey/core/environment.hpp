@@ -10,8 +10,10 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 namespace covey {
@@ -125,6 +127,8 @@ public:
 using accept_callback = unique_function<void(std::unique_ptr<stream_socket>)>;
 using connect_callback = unique_function<void(std::unique_ptr<stream_socket>, std::error_code)>;
 
+using look_up_callback = unique_function<void(std::vector<endpoint>, std::string)>;
+
 enum class log_level { debug, info, warning, error };
 
 /// A scheduler with a network. What throws, throws `covey::error`.
@@ -141,6 +145,18 @@ public:
     virtual void connect(const endpoint& to, duration timeout, connect_callback done) = 0;
     /// Addresses of "host:port". May block (a DNS look-up): for start-up only. Throws errc::bad_address.
     virtual std::vector<endpoint> resolve(std::string_view host_and_port) = 0;
+    /// The same at any time: `done` is called exactly once, on any thread, perhaps inside this call; with addresses, or with none
+    /// and one line that says why. As written here it is for environments whose `resolve` does not block.
+    virtual void look_up(std::string host_and_port, look_up_callback done) {
+        std::vector<endpoint> found;
+        std::string why;
+        try {
+            found = resolve(host_and_port);
+        } catch (const error& e) {
+            why = e.what();
+        }
+        done(std::move(found), std::move(why));
+    }
     /// One line for a person; the environment decides where it goes and from which level on.
     virtual void log(log_level level, std::string_view line) noexcept = 0;
 };

@@ -5,7 +5,10 @@
 #include <covey/mesh/detail/change_list.hpp>
 #include <covey/mesh/detail/key_seal.hpp>
 #include <covey/mesh/detail/key_service.hpp>
+#include <covey/mesh/detail/view_service.hpp>
 #include <covey/mesh/driver.hpp>
+#include <covey/mesh/seeds.hpp>
+#include <covey/mesh/settings.hpp>
 #include <covey/net/asio_environment.hpp>
 #include <covey/net/key.hpp>
 #include <covey/net/link_table.hpp>
@@ -16,6 +19,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include <charconv>
 #include <condition_variable>
 #include <cstdlib>
 #include <mutex>
@@ -56,10 +60,7 @@ struct peer::state final : net::link_events {
     void open() {
         // What can be wrong with the configuration is looked at before anything runs.
         const endpoint wanted = env.resolve(config.bind).front();
-        std::vector<endpoint> seeds;
-        for (const std::string& seed : config.join) {
-            for (const endpoint& e : env.resolve(seed)) seeds.push_back(e);
-        }
+        const mesh::seed_list written_well(config.join);
         std::vector<net::cluster_key> ring;
         if (!config.key_file.empty()) ring = net::cluster_key::load_all(config.key_file);
         std::optional<net::cluster_key> key;
@@ -90,6 +91,12 @@ struct peer::state final : net::link_events {
         info.build_hash = fnv1a(build_id());
         info.table_digest = hello.table_digest;
         info.threads = static_cast<std::uint16_t>(std::min(thread_count, 65535u));
+        info.labels = config.labels;
+        info.resources = config.resources;
+        info.gpus = config.gpus;
+        info.memory_mib = config.memory_mib;
+        check_description(info);
+        const mesh::config numbers = config.membership_numbers(wanted);
 
         // One port for both: with port 0, TCP picks one that UDP may not get.
         for (int tries = 8;; --tries) {
@@ -105,9 +112,7 @@ struct peer::state final : net::link_events {
             callbacks.on_event = [this](const membership_event& event) { on_membership(event); };
             callbacks.send_stream = [this](const endpoint& to, byte_buffer message) { send_mesh_message(to, std::move(message)); };
             callbacks.current_load = [this] { return current_load(); };
-            mesh::config numbers = config.membership     ? *config.membership
-                                   : bound.is_loopback() ? mesh::profile::local()
-                                                         : mesh::profile::lan();
+            callbacks.on_joined = [this] { changes.changed(); };
             membership.emplace(env, numbers, info, cluster, std::move(callbacks), std::move(sealing));
             try {
                 membership->open(bound);
@@ -118,6 +123,7 @@ struct peer::state final : net::link_events {
                 links.reset();
             }
         }
+        views.emplace([this] { return membership->members(std::chrono::seconds(1)); });
         calls.emplace(env, *links, root, id, config.call_credit, [this] { return membership->members(); });
         ready.store(true, std::memory_order_release);
         try {
@@ -126,8 +132,20 @@ struct peer::state final : net::link_events {
             close();
             throw;
         }
-        if (!seeds.empty()) membership->join(seeds);
+        if (!config.join.empty()) membership->join(config.join);
         env.log(log_level::info, detail::concat({"peer ", to_string(id), " (", config.name, ") listens on ", to_string(bound)}));
+    }
+
+    /// What `mesh::fault` would find later, with the numbers.
+    static void check_description(mesh::description what) {
+        what.address = endpoint::v4(127, 0, 0, 1, 1);
+        const std::size_t bytes = mesh::encoded_bytes_at_most(what), most = mesh::description::encoded_bytes_max;
+        if (bytes > most) {
+            throw error(errc::bad_argument, detail::concat({"the name, labels and resources of this peer take up to ", bytes, " of the ",
+                                                            most, " bytes that it can tell others; shorten them by ", bytes - most}));
+        }
+        if (const char* why = mesh::fault(what))
+            throw error(errc::bad_argument, detail::concat({"what this peer says about itself: ", why}));
     }
 
     // ---- links
@@ -144,10 +162,10 @@ struct peer::state final : net::link_events {
         if (!ready.load(std::memory_order_acquire)) return;
         if (h.kind == wire::frame_kind::mesh && mesh::is_key_message(body)) {
             keys->on_message(link, body);
+        } else if (h.kind == wire::frame_kind::mesh && mesh::is_view_message(body)) {
+            views->on_message(link, body);
         } else if (h.kind == wire::frame_kind::mesh) {
-            const bool joined_before = membership->has_joined();
             membership->on_stream_message(link.address(), body);
-            if (!joined_before && membership->has_joined()) changes.changed();
         } else {
             calls->on_frame(link, h, body);
         }
@@ -289,6 +307,7 @@ struct peer::state final : net::link_events {
     std::optional<peer_id> main_seen;
     std::optional<call_service> calls;
     std::optional<detail::key_service> keys;
+    std::optional<detail::view_service> views;
     detail::key_seal* seal = nullptr;  // owned by the driver; null: no key
     std::optional<mesh::driver> membership;
     std::optional<net::link_table> links;
@@ -316,13 +335,19 @@ inline member_role parse_role(std::string_view text) {
     throw error(errc::bad_argument, detail::concat({"\"", text, "\" is no role of a peer: main or serve"}));
 }
 
-inline unsigned parse_threads(const std::string& text) {
-    char* end = nullptr;
-    const unsigned long n = std::strtoul(text.c_str(), &end, 10);
-    if (text.empty() || *end != '\0' || n == 0 || n > 4096) {
-        throw error(errc::bad_argument, detail::concat({"\"", text, "\" is no number of threads: 1 to 4096"}));
+inline std::uint64_t parse_count(std::string_view text, std::string_view of_what, std::uint64_t least, std::uint64_t most) {
+    std::uint64_t n = 0;
+    const auto [end, bad] = std::from_chars(text.data(), text.data() + text.size(), n);
+    if (text.empty() || bad != std::errc{} || end != text.data() + text.size() || n < least || n > most) {
+        throw error(errc::bad_argument, detail::concat({"\"", text, "\" is no number of ", of_what, ": ", least, " to ", most}));
     }
-    return static_cast<unsigned>(n);
+    return n;
+}
+
+inline unsigned parse_threads(std::string_view text) { return static_cast<unsigned>(parse_count(text, "threads", 1, 4096)); }
+inline std::uint16_t parse_gpus(std::string_view text) { return static_cast<std::uint16_t>(parse_count(text, "GPUs", 0, 65535)); }
+inline std::uint32_t parse_memory(std::string_view text) {
+    return static_cast<std::uint32_t>(parse_count(text, "MiB of memory", 0, 0xffffffffu));
 }
 
 }  // namespace detail
@@ -336,7 +361,62 @@ COVEY_INLINE peer_config peer_config::from_environment() {
     if (const char* text = std::getenv("COVEY_NAME")) c.name = text;
     if (const char* text = std::getenv("COVEY_THREADS")) c.threads = detail::parse_threads(text);
     if (const char* text = std::getenv("COVEY_ROLE")) c.role = detail::parse_role(text);
+    if (const char* text = std::getenv("COVEY_LABELS")) {
+        for (const std::string& label : detail::split_list(text)) c.add_label(label);
+    }
+    if (const char* text = std::getenv("COVEY_RESOURCES")) {
+        for (const std::string& resource : detail::split_list(text)) c.add_resource(resource);
+    }
+    if (const char* text = std::getenv("COVEY_GPUS")) c.gpus = detail::parse_gpus(text);
+    if (const char* text = std::getenv("COVEY_MEMORY_MIB")) c.memory_mib = detail::parse_memory(text);
+    if (const char* text = std::getenv("COVEY_PROFILE")) c.profile = text;
+    if (const char* text = std::getenv("COVEY_MEMBERSHIP")) c.settings = detail::split_list(text);
     return c;
+}
+
+namespace detail {
+
+/// Before and behind the first '='.
+inline std::pair<std::string, std::string_view> parse_assignment(std::string_view text, const char* of_what) {
+    const std::size_t equals = text.find('=');
+    if (equals == std::string_view::npos || equals == 0)
+        throw error(errc::bad_argument, detail::concat({"\"", text, "\" is no ", of_what}));
+    return {std::string(text.substr(0, equals)), text.substr(equals + 1)};
+}
+
+template <class Value>
+void set_entry(std::vector<std::pair<std::string, Value>>& entries, std::string key, Value value) {
+    for (auto& [known, old] : entries) {
+        if (known == key) return static_cast<void>(old = std::move(value));
+    }
+    entries.emplace_back(std::move(key), std::move(value));
+}
+
+}  // namespace detail
+
+COVEY_INLINE void peer_config::add_label(std::string_view text) {
+    auto [key, value] = detail::parse_assignment(text, "label: write name=value, as in zone=a");
+    detail::set_entry(labels, std::move(key), std::string(value));
+}
+
+COVEY_INLINE void peer_config::add_resource(std::string_view text) {
+    auto [key, value] = detail::parse_assignment(text, "resource: write name=count, as in licences=2");
+    const auto count = static_cast<std::uint32_t>(detail::parse_count(value, key, 0, 0xffffffffu));
+    detail::set_entry(resources, std::move(key), count);
+}
+
+COVEY_INLINE mesh::config peer_config::membership_numbers(const endpoint& bound) const {
+    if (membership && !profile.empty()) {
+        throw error(errc::bad_argument,
+                    detail::concat({"the membership was given a profile, \"", profile, "\", and all numbers as well; give one"}));
+    }
+    mesh::config numbers = membership            ? *membership
+                           : !profile.empty()    ? mesh::profile::named(profile)
+                           : bound.is_loopback() ? mesh::profile::local()
+                                                 : mesh::profile::lan();
+    for (const std::string& setting : settings) mesh::change(numbers, setting);
+    mesh::check(numbers);
+    return numbers;
 }
 
 COVEY_INLINE peer::peer(peer_config config) {
@@ -375,6 +455,8 @@ COVEY_INLINE void peer::request_stop() noexcept { m_state->stop.request_stop(); 
 COVEY_INLINE std::vector<member> peer::members() const { return m_state->select(true); }
 COVEY_INLINE std::vector<member> peer::mesh_members() const { return m_state->select(false); }
 COVEY_INLINE std::shared_ptr<const mesh::view> peer::mesh_view() const { return m_state->membership->members(); }
+COVEY_INLINE stream<membership_change> peer::changes() { return m_state->membership->changes(); }
+COVEY_INLINE stream<membership_change> peer::changes(std::uint64_t after) { return m_state->membership->changes(after); }
 COVEY_INLINE void peer::close() { m_state->close(); }
 
 COVEY_INLINE std::optional<member> peer::find(peer_id id) const { return m_state->membership->find(id); }
@@ -409,9 +491,11 @@ COVEY_INLINE task<void> peer::wait_until_joined(duration limit) {
     if (timed_out) {
         std::string seeds;
         for (const std::string& seed : m_state->config.join) seeds += detail::concat({(seeds.empty() ? "" : ", "), seed});
-        throw error(errc::unreachable, detail::concat({"no member of cluster \"", m_state->config.cluster, "\" answered at ", seeds,
-                                                       " within ", std::chrono::duration_cast<std::chrono::seconds>(limit).count(),
-                                                       " s; start one there first, or check the address"}));
+        const std::string faults = m_state->membership->seed_faults();
+        throw error(errc::unreachable,
+                    detail::concat({"no member of cluster \"", m_state->config.cluster, "\" answered at ", seeds, " within ",
+                                    std::chrono::duration_cast<std::chrono::seconds>(limit).count(), " s; ", (faults.empty() ? "" : faults),
+                                    (faults.empty() ? "" : "; "), "start one there first, or check the address"}));
     }
 }
 
@@ -446,6 +530,11 @@ COVEY_INLINE task<std::vector<mesh::member_keys>> peer::change_keys(mesh::key_ch
         if (const std::optional<std::string> why = mesh::objection(change, before)) throw error(errc::bad_argument, *why);
     }
     co_return co_await keys.ask_all(*m_state->links, all, m_state->id, std::move(change));
+}
+
+COVEY_INLINE task<mesh::view> peer::view_at(endpoint of) {
+    if (of == m_state->bound) co_return *m_state->membership->members(std::chrono::seconds(1));
+    co_return co_await m_state->views->ask(*m_state->links, of);
 }
 
 COVEY_INLINE void peer::start_leave(unique_function<void()> done) { m_state->membership->leave(std::move(done)); }

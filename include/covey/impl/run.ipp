@@ -3,6 +3,7 @@
 #include <covey/core/detail/concat.hpp>
 #include <covey/run.hpp>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -71,6 +72,12 @@ inline constexpr const char* flags_help =
     "  --covey-cluster NAME      peers of other clusters are refused (default covey)\n"
     "  --covey-name NAME         for people\n"
     "  --covey-threads N         worker threads\n"
+    "  --covey-label NAME=VALUE  a label that others choose by; may be repeated\n"
+    "  --covey-resource NAME=N   how many of something this peer has; may be repeated\n"
+    "  --covey-gpus N            how many GPUs it offers\n"
+    "  --covey-memory-mib N      how much memory it offers\n"
+    "  --covey-profile NAME      numbers of the membership: local, lan or wan (default: local on loopback, else lan)\n"
+    "  --covey-membership S=V    a single one, as probe_interval=200ms; may be repeated (peerd settings lists them)\n"
     "  --covey-serve             serve the main peer of the job instead of being it\n";
 
 /// Takes the library's flags out of the arguments.
@@ -96,8 +103,10 @@ inline peer_config parse_program_arguments(int argc, char** argv) {
             std::printf("Flags of every covey program:\n%s", flags_help);
             std::exit(0);
         }
-        const bool known = flag == "--covey-bind" || flag == "--covey-join" || flag == "--covey-key-file" || flag == "--covey-cluster" ||
-                           flag == "--covey-name" || flag == "--covey-threads";
+        constexpr std::string_view with_value[] = {"--covey-bind", "--covey-join",       "--covey-key-file", "--covey-cluster",
+                                                   "--covey-name", "--covey-threads",    "--covey-label",    "--covey-resource",
+                                                   "--covey-gpus", "--covey-memory-mib", "--covey-profile",  "--covey-membership"};
+        const bool known = std::find(std::begin(with_value), std::end(with_value), flag) != std::end(with_value);
         if (!known) throw error(errc::bad_argument, detail::concat({"unknown flag ", flag, "; there are\n", flags_help}));
         if (equals == std::string_view::npos && i + 1 == argc) throw error(errc::bad_argument, detail::concat({flag, " needs a value"}));
         const std::string value(equals != std::string_view::npos ? argument.substr(equals + 1) : std::string_view(argv[++i]));
@@ -107,6 +116,12 @@ inline peer_config parse_program_arguments(int argc, char** argv) {
         if (flag == "--covey-cluster") config.cluster = value;
         if (flag == "--covey-name") config.name = value;
         if (flag == "--covey-threads") config.threads = parse_threads(value);
+        if (flag == "--covey-label") config.add_label(value);
+        if (flag == "--covey-resource") config.add_resource(value);
+        if (flag == "--covey-gpus") config.gpus = parse_gpus(value);
+        if (flag == "--covey-memory-mib") config.memory_mib = parse_memory(value);
+        if (flag == "--covey-profile") config.profile = value;
+        if (flag == "--covey-membership") config.settings.push_back(value);
     }
     return config;
 }

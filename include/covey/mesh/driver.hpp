@@ -3,16 +3,19 @@
 
 #include <covey/core/environment.hpp>
 #include <covey/core/function.hpp>
+#include <covey/mesh/changes.hpp>
 #include <covey/mesh/config.hpp>
 #include <covey/mesh/machine.hpp>
 #include <covey/mesh/rejections.hpp>
 #include <covey/mesh/seal.hpp>
 #include <covey/mesh/view.hpp>
+#include <covey/task/stream.hpp>
 
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 
 namespace covey::mesh {
 
@@ -27,6 +30,8 @@ struct driver_callbacks {
     /// How busy this peer is, or empty: then `set_load` says so. Asked whenever the timer fires, each probe interval at least, with the
     /// driver's lock held: it only looks, and neither waits nor calls the driver.
     unique_function<load()> current_load{};
+    /// `has_joined()` has turned true.
+    unique_function<void()> on_joined{};
 };
 
 /// Owns the datagram socket and one timer, and runs a `machine` on what they bring. Thread-safe. The environment must
@@ -46,7 +51,13 @@ public:
     endpoint open(const endpoint& bind);
     /// Begins to answer and to probe. Throws errc::bad_address when others could not reach this peer; see machine::start.
     void start();
+    /// Asks seeds for the others, see seed_list and machine::join. Names are looked up beside everything else, now and again
+    /// whenever seeds are asked, a few at a time; one that is not found is told in the log, the first times and then now and then.
+    /// Throws as seed_list's constructor does.
+    void join(std::span<const std::string> seeds);
     void join(std::span<const endpoint> seeds);
+    /// Why names of seeds could not be looked up the last time; empty: all were found.
+    std::string seed_faults() const;
     /// Says goodbye; `done` is called once, when it is said or config::leave_linger is over, unless `close` comes first.
     void leave(unique_function<void()> done = {});
 
@@ -61,6 +72,13 @@ public:
 
     /// The members now, this peer first. Never null; cheap while nothing changes.
     std::shared_ptr<const view> members() const;
+    /// The same, with loads that are at most so old.
+    std::shared_ptr<const view> members(duration loads_age_max) const;
+    /// What happens to the members from now on, or after the view of that number: see membership_change. The change has been
+    /// given to `on_event` before. Ends when the driver is closed, which it may outlive; throws `stopped` when its reader is asked to
+    /// stop. Any number of readers. Throws errc::bad_argument for the number of a view that this driver has not made yet.
+    stream<membership_change> changes();
+    stream<membership_change> changes(std::uint64_t after);
     /// Any state, dead and left ones included as long as they are remembered.
     std::optional<member> find(peer_id id) const;
     /// This peer's own record; its epoch grows when it was declared dead meanwhile.

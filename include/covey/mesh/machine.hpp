@@ -71,9 +71,15 @@ public:
     void set_address(const endpoint& address) { m_self.address = address; }
     /// Throws errc::bad_address when the own address is none that others can send to.
     void start(time_point now);
+    /// Where seeds are may be known once and for all, for the moment (their names may stand for others later), or not yet of all.
+    enum class seeds_known : std::uint8_t { for_good, for_now, in_part };
     /// Asks seeds (at most seeds_max; the own address is skipped), config::join_fanout at a time, for their tables until one
-    /// answers. Unreachable ones cost a note. May be called again with other seeds.
-    void join(time_point now, std::span<const endpoint> seeds);
+    /// answers, and again whenever nobody else is left. Unreachable ones cost a note. May be called again with other seeds.
+    void join(time_point now, std::span<const endpoint> seeds, seeds_known known = seeds_known::for_good);
+    /// These are the seeds now, and no others. While nobody has answered, those that are new are asked at once.
+    void set_seeds(std::span<const endpoint> seeds, seeds_known known);
+    /// How often seeds were asked, or would have been had any been known: a reason to look them up again.
+    std::uint64_t seed_rounds() const noexcept { return m_seed_rounds; }
     /// Says goodbye; `has_left()` turns true within config::leave_linger.
     void leave(time_point now);
     /// What this peer says about itself from now on. The addresses stay. Throws errc::bad_argument as the constructor does.
@@ -108,7 +114,7 @@ public:
     view make_view() const;
     std::optional<member> find(peer_id id) const;
     /// A seed has answered, or there was nobody to ask.
-    bool has_joined() const noexcept { return m_join_answered || m_seeds.empty(); }
+    bool has_joined() const noexcept { return m_join_answered || (m_seeds.empty() && m_seeds_known != seeds_known::in_part); }
     bool has_left() const noexcept { return m_left; }
     unsigned health() const noexcept { return m_prober.health(); }
     const statistics& stats() const noexcept { return m_stats; }
@@ -187,7 +193,7 @@ private:
     void suspect_strongly(time_point now, peer_id id);
     bool is_outdated(const claim& news) const;
     void declare(time_point now, const member& subject, peer_id accuser, bool pass_on);
-    void event(membership_event::what kind, const member& subject) { emit(membership_event{kind, subject}); }
+    void event(membership_event::what kind, const member& subject) { emit(membership_event{kind, subject, snapshot_number()}); }
     void tell_dead(peer_id id);
     suspicions::terms suspicion_terms() const;
 
@@ -203,7 +209,8 @@ private:
 
     // What time brings (impl/machine_time.ipp).
     void make_up_for_lateness(time_point now);
-    void ask_seeds();
+    void add_seeds(std::span<const endpoint> seeds);
+    void ask_seeds(std::vector<endpoint> some);
     void run_joining(time_point now);
     void run_probe(time_point now);
     void run_pings(time_point now);
@@ -260,6 +267,8 @@ private:
     time_point m_next_steadying = never;
 
     std::vector<endpoint> m_seeds;  // seeds_max
+    seeds_known m_seeds_known = seeds_known::for_good;
+    std::uint64_t m_seed_rounds = 0;
     bool m_join_answered = false;
     unsigned m_join_attempts = 0;
     time_point m_next_join = never;

@@ -6,6 +6,7 @@
 #include <covey/mesh/record.hpp>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -31,8 +32,15 @@ public:
     explicit member(const member_info& info, member_state state = member_state::alive)
         : member(info.id, info.epoch, info.incarnation, std::make_shared<const record>(info), state) {}
     /// `what` may be null for one that is known by hearsay only.
-    member(peer_id id, epoch_t epoch, std::uint32_t incarnation, record_ptr what, member_state state) noexcept
-        : m_record(std::move(what)), m_id(id), m_epoch(epoch), m_incarnation(incarnation), m_state(state) {}
+    member(peer_id id, epoch_t epoch, std::uint32_t incarnation, record_ptr what, member_state state, mesh::load load = {},
+           bool is_flaky = false, bool is_unreachable = false) noexcept
+        : m_record(std::move(what)),
+          m_id(id),
+          m_epoch(epoch),
+          m_incarnation(incarnation),
+          m_load(load.packed()),
+          m_state(state),
+          m_flags(static_cast<std::uint8_t>((is_flaky ? flaky_flag : 0) | (is_unreachable ? unreachable_flag : 0))) {}
 
     peer_id id() const noexcept { return m_id; }
     epoch_t epoch() const noexcept { return m_epoch; }
@@ -54,6 +62,10 @@ public:
     std::uint16_t gpus() const noexcept { return what().gpus; }
     const std::vector<std::pair<std::string, std::uint32_t>>& resources() const noexcept { return what().resources; }
     const std::vector<std::pair<std::string, std::string>>& labels() const noexcept { return what().labels; }
+    /// Its label of that name, or none; good as long as this member, or a copy of it.
+    std::optional<std::string_view> label(std::string_view name) const noexcept;
+    /// How many it has of a custom resource; 0 also when it has said nothing of it.
+    std::uint32_t resource(std::string_view name) const noexcept;
     const description& what() const noexcept;
     const record_ptr& shared_record() const noexcept { return m_record; }
 
@@ -100,9 +112,13 @@ struct membership_event {
         steady,               ///< it stopped that
         partition_suspected,  ///< many died in a short time, without a word: perhaps the network is cut. `subject` is this peer
         healed,               ///< they are back. `subject` is this peer
+        updated,              ///< a live member says something else of itself: labels, resources, function table
+        missed,               ///< of a stream of changes only (changes.hpp): some are missing here
     };
     what kind{};
     member subject;
+    /// Of the first view that shows the change: a view shows exactly the changes up to its own number.
+    std::uint64_t number = 0;
 };
 
 std::string_view to_string(membership_event::what kind) noexcept;

@@ -54,6 +54,8 @@ struct member_info : description {
     friend bool operator==(const member_info&, const member_info&) = default;
 };
 
+/// What `what` takes at most, encoded.
+std::size_t encoded_bytes_at_most(const description& what) noexcept;
 /// Why this cannot be a member's (address without port, a name with control characters, too long, ...), or nullptr.
 const char* fault(const description& what) noexcept;
 /// The same, and a null id or epoch 0.

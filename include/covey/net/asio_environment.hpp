@@ -26,6 +26,8 @@ public:
     std::unique_ptr<stream_listener> listen(const endpoint& local, accept_callback accepted) override;
     void connect(const endpoint& to, duration timeout, connect_callback done) override;
     std::vector<endpoint> resolve(std::string_view host_and_port) override;
+    /// On the side pool of the process (sched/blocking.hpp).
+    void look_up(std::string host_and_port, look_up_callback done) override;
     void log(log_level level, std::string_view line) noexcept override;
 
     /// Puts `prefix` before each log line, to tell processes apart.

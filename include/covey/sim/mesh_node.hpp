@@ -160,7 +160,9 @@ private:
             case from::flaky:
             case from::steady:
             case from::partition_suspected:
-            case from::healed: break;
+            case from::healed:
+            case from::updated:
+            case from::missed: break;
         }
         return sighting::what::other;
     }

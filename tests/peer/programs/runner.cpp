@@ -19,6 +19,13 @@ covey::task<int> work(covey::peer& self) {
         std::printf(" threads=%u\n", self.threads());
         co_return 0;
     }
+    if (what == "describe") {
+        const covey::member me = self.members().front();
+        for (const auto& [name, value] : me.labels()) std::printf("%s=%s ", name.c_str(), value.c_str());
+        for (const auto& [name, count] : me.resources()) std::printf("%s=%u ", name.c_str(), static_cast<unsigned>(count));
+        std::printf("gpus=%u memory=%u\n", static_cast<unsigned>(me.gpus()), static_cast<unsigned>(me.memory_mib()));
+        co_return 0;
+    }
     if (what == "code") co_return 7;
     if (what == "throw") throw std::runtime_error("the cake is burnt");
     if (what == "call") co_return co_await covey::remote(answer);

@@ -3,14 +3,13 @@
 
 #include <covey/core/environment.hpp>
 #include <covey/core/function.hpp>
+#include <covey/mesh/detail/questions.hpp>
 #include <covey/mesh/key_message.hpp>
-#include <covey/net/link_table.hpp>
-#include <covey/task/event.hpp>
-#include <covey/task/task.hpp>
 
-#include <map>
-#include <memory>
 #include <mutex>
+#include <optional>
+#include <span>
+#include <vector>
 
 namespace covey::detail {
 
@@ -37,32 +36,13 @@ public:
     static constexpr std::size_t at_once = 32;
 
 private:
-    /// A question on its way; shared with whoever may answer it late.
-    struct question {
-        peer_id asked;
-        event done;
-        std::mutex mutex;  // guards the next one
-        std::optional<mesh::key_reply> reply;
-
-        void answer(mesh::key_reply r) {
-            {
-                const std::lock_guard lock(mutex);
-                if (reply) return;
-                reply = std::move(r);
-            }
-            done.set();
-        }
-    };
-
     mesh::key_reply apply(const mesh::key_change& change, std::uint64_t number, peer_id asked_by);
-    task<mesh::key_reply> wait_for(net::link_table& links, mesh::member who, mesh::key_change change);
 
     environment& m_env;
     std::mutex m_mutex;
     std::optional<mesh::key_ring> m_ring;
     change_callback m_on_change;
-    std::uint64_t m_next_number = 1;
-    std::map<std::uint64_t, std::shared_ptr<question>> m_questions;  // at_once for each ask_all that runs
+    questions<mesh::key_request, mesh::key_reply> m_questions;  // at_once for each ask_all that runs
 };
 
 }  // namespace covey::detail

@@ -1,12 +1,15 @@
 #pragma once
 
 #include <covey/core/detail/concat.hpp>
+#include <covey/mesh/detail/change_log.hpp>
 #include <covey/mesh/driver.hpp>
+#include <covey/mesh/seeds.hpp>
 
 #include <algorithm>
 #include <array>
 #include <atomic>
 #include <condition_variable>
+#include <deque>
 #include <mutex>
 #include <thread>
 
@@ -23,6 +26,7 @@ public:
           m_callbacks(std::move(callbacks)),
           m_seal(std::move(seal)),
           m_machine(how, std::move(self), cluster, env.random(), std::move(records)),
+          m_random(m_machine.self().id.value),
           m_timer(*this) {}
 
     endpoint open(const endpoint& bind) {
@@ -55,6 +59,19 @@ public:
         return question(m_machine);
     }
 
+    void join(seed_list seeds) {
+        act([&](machine& m, time_point now) {
+            m_seeds = std::move(seeds);
+            ++m_seed_list;
+            m_next_name = m_seeds.name_count();
+            m.join(now, m_seeds.addresses(machine::seeds_max, m_random), seeds_known());
+        });
+    }
+    std::string seed_faults() const {
+        const std::lock_guard lock(m_mutex);
+        return m_seeds.faults();
+    }
+
     void leave(unique_function<void()> done) {
         std::unique_lock lock(m_mutex);
         if (m_closed) return;
@@ -64,11 +81,45 @@ public:
         deliver(lock);
     }
 
-    std::shared_ptr<const view> members() const {
+    std::shared_ptr<const view> members(std::optional<duration> loads_age_max = {}) const {
         const std::lock_guard lock(m_mutex);
-        if (m_view == nullptr || m_view->number != m_machine.snapshot_number())
+        // After the end there is perhaps no environment any more, and nothing changes.
+        const bool is_old = loads_age_max && !m_closed && m_env.now() - m_view_made > *loads_age_max;
+        if (m_view == nullptr || is_old || m_view->number != m_machine.snapshot_number()) {
             m_view = std::make_shared<const view>(m_machine.make_view());
+            if (!m_closed) m_view_made = m_env.now();
+        }
         return m_view;
+    }
+
+    std::uint64_t snapshot_number() const {
+        return ask([](const machine& m) { return m.snapshot_number(); });
+    }
+
+    /// Keeps itself alive, so that who reads need not know when the driver goes.
+    static stream<membership_change> follow(std::shared_ptr<core> self, std::uint64_t after) {
+        using log = covey::detail::change_log;
+        log::position at{after, 0};
+        for (;;) {
+            const std::uint64_t seen = self->m_changes.count();
+            std::optional<membership_event> event;
+            const log::found found = self->m_changes.read(at, event);
+            if (found == log::found::end) co_return;
+            if (found == log::found::nothing) {
+                co_await self->m_changes.more_than(seen);
+                continue;
+            }
+            membership_change change;
+            if (found == log::found::change) {
+                static_cast<membership_event&>(change) = std::move(*event);
+            } else {
+                change.now = self->members();
+                change.kind = membership_event::what::missed;
+                change.subject = change.now->members.front();
+                change.number = at.after = change.now->number;
+            }
+            co_yield std::move(change);
+        }
     }
 
     rejection_counts rejections() const {
@@ -93,6 +144,7 @@ public:
         if (m_delivering && m_deliverer == std::this_thread::get_id()) {
             socket = std::move(m_socket);
             lock.unlock();
+            m_changes.close();
             return;
         }
         m_idle.wait(lock, [this] { return !m_delivering; });
@@ -101,6 +153,7 @@ public:
         std::swap(callbacks, m_callbacks);
         std::swap(on_left, m_on_left);
         lock.unlock();
+        m_changes.close();
     }
 
 private:
@@ -183,6 +236,24 @@ private:
                 lock.unlock();
                 carry_out(*o);
                 lock.lock();
+            } else if (!m_lines.empty()) {
+                const std::string line = std::move(m_lines.front());
+                m_lines.pop_front();
+                lock.unlock();
+                m_env.log(log_level::warning, line);
+                lock.lock();
+            } else if (m_machine.has_joined() != m_joined) {
+                m_joined = !m_joined;
+                lock.unlock();
+                if (m_joined && m_callbacks.on_joined) m_callbacks.on_joined();
+                lock.lock();
+            } else if (std::optional<look_up> next = next_look_up()) {
+                lock.unlock();
+                m_env.look_up(std::move(next->text), [weak = weak_from_this(), name = next->name, list = next->list](
+                                                         std::vector<endpoint> found, std::string why) {
+                    if (const auto c = weak.lock()) c->on_looked_up(name, list, found, std::move(why));
+                });
+                lock.lock();
             } else if (m_machine.has_left() && m_on_left) {
                 unique_function<void()> done = std::move(m_on_left);
                 m_on_left = nullptr;
@@ -198,6 +269,36 @@ private:
         m_idle.notify_all();
     }
 
+    machine::seeds_known seeds_known() const noexcept {
+        if (m_seeds.name_count() == 0) return machine::seeds_known::for_good;
+        return m_seeds.is_complete() ? machine::seeds_known::for_now : machine::seeds_known::in_part;
+    }
+    struct look_up {
+        std::size_t name;
+        std::uint64_t list;
+        std::string text;
+    };
+    /// Precondition: locked. Each name once for each round of asking seeds; a round that begins while names of the last one are
+    /// still being looked up has none of its own.
+    std::optional<look_up> next_look_up() {
+        if (m_next_name == m_seeds.name_count() && m_looking_up == 0 && m_looked_up_in != m_machine.seed_rounds()) {
+            m_looked_up_in = m_machine.seed_rounds();
+            m_next_name = 0;
+        }
+        if (m_next_name == m_seeds.name_count() || m_looking_up == look_ups_at_once) return std::nullopt;
+        ++m_looking_up;
+        const std::size_t name = m_next_name++;
+        return look_up{name, m_seed_list, m_seeds.name(name)};
+    }
+    void on_looked_up(std::size_t name, std::uint64_t list, std::span<const endpoint> found, std::string why) {
+        act([&](machine& m, time_point) {
+            --m_looking_up;
+            if (list != m_seed_list) return;
+            if (auto line = m_seeds.set_found(name, found, std::move(why), m.self().address)) m_lines.push_back(std::move(*line));
+            m.set_seeds(m_seeds.addresses(machine::seeds_max, m_random), seeds_known());
+        });
+    }
+
     /// By the delivering thread only: so socket and callbacks, which close() takes away when nobody delivers, are there.
     void carry_out(output& o) noexcept {
         if (auto* d = std::get_if<send_datagram>(&o)) {
@@ -210,6 +311,7 @@ private:
             if (m_callbacks.send_stream) m_callbacks.send_stream(s->to, std::move(s->bytes));
         } else if (auto* e = std::get_if<membership_event>(&o)) {
             if (m_callbacks.on_event) m_callbacks.on_event(*e);
+            m_changes.add(*e);
         } else {
             const note& n = std::get<note>(o);
             m_env.log(n.level, n.line);
@@ -217,6 +319,7 @@ private:
     }
 
     static constexpr duration log_interval = std::chrono::minutes(1);
+    static constexpr unsigned look_ups_at_once = 4;
     struct rejected {
         std::atomic<std::uint64_t> count{0};
         time_point next_line{};  // touched by the socket's serialised callbacks only
@@ -232,7 +335,17 @@ private:
     std::unique_ptr<datagram_socket> m_socket;
     unique_function<void()> m_on_left;
     machine m_machine;
+    bool m_joined = true;
+    random_source m_random;
+    seed_list m_seeds;
+    std::uint64_t m_seed_list = 0;     // how many lists there were
+    std::uint64_t m_looked_up_in = 0;  // of machine::seed_rounds
+    std::size_t m_next_name = 0;
+    unsigned m_looking_up = 0;
+    std::deque<std::string> m_lines;  // to be logged; one for each look-up that has just ended
     mutable std::shared_ptr<const view> m_view;
+    mutable time_point m_view_made{};
+    covey::detail::change_log m_changes;
 
     wake m_timer;
     bool m_armed = false;
@@ -261,6 +374,10 @@ COVEY_INLINE void driver::join(std::span<const endpoint> seeds) {
     m_core->act([&](machine& m, time_point now) { m.join(now, seeds); });
 }
 
+COVEY_INLINE void driver::join(std::span<const std::string> seeds) { m_core->join(seed_list(seeds)); }
+
+COVEY_INLINE std::string driver::seed_faults() const { return m_core->seed_faults(); }
+
 COVEY_INLINE void driver::leave(unique_function<void()> done) { m_core->leave(std::move(done)); }
 
 COVEY_INLINE void driver::on_stream_message(const endpoint& from, bytes_view message) {
@@ -288,6 +405,19 @@ COVEY_INLINE void driver::on_lag(duration lag) {
 }
 
 COVEY_INLINE std::shared_ptr<const view> driver::members() const { return m_core->members(); }
+
+COVEY_INLINE std::shared_ptr<const view> driver::members(duration loads_age_max) const { return m_core->members(loads_age_max); }
+
+COVEY_INLINE stream<membership_change> driver::changes() { return core::follow(m_core, m_core->snapshot_number()); }
+
+COVEY_INLINE stream<membership_change> driver::changes(std::uint64_t after) {
+    const std::uint64_t newest = m_core->snapshot_number();
+    if (after > newest) {
+        throw error(errc::bad_argument,
+                    covey::detail::concat({"changes after view ", after, " were asked for, and this peer's newest is ", newest}));
+    }
+    return core::follow(m_core, after);
+}
 
 COVEY_INLINE std::optional<member> driver::find(peer_id id) const {
     return m_core->ask([&](const machine& m) { return m.find(id); });

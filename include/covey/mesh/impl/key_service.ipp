@@ -54,53 +54,7 @@ COVEY_INLINE void key_service::on_message(net::link& from, bytes_view bytes) {
         }
         return;
     }
-    mesh::key_reply reply = mesh::decode_key_reply(bytes);
-    std::shared_ptr<question> q;
-    {
-        const std::lock_guard lock(m_mutex);
-        const auto asked = m_questions.find(reply.number);
-        if (asked == m_questions.end() || asked->second->asked != from.peer()) return;
-        q = asked->second;
-    }
-    q->answer(std::move(reply));
-}
-
-COVEY_INLINE task<mesh::key_reply> key_service::wait_for(net::link_table& links, mesh::member who, mesh::key_change change) {
-    const auto q = std::make_shared<question>();
-    q->asked = who.id();
-    mesh::key_request request;
-    request.change = std::move(change);
-    {
-        const std::lock_guard lock(m_mutex);
-        request.number = m_next_number++;
-        m_questions.emplace(request.number, q);
-    }
-    struct forgetter {
-        key_service& service;
-        std::uint64_t number;
-        ~forgetter() {
-            const std::lock_guard lock(service.m_mutex);
-            service.m_questions.erase(number);
-        }
-    } const forget{*this, request.number};
-    links.connect(who.address(), who.id(), answer_limit,
-                  [q, request](std::shared_ptr<net::link> link, std::error_code, const std::string& text) {
-                      mesh::key_reply failed;
-                      try {
-                          if (link != nullptr) {
-                              wire::frame_header h;
-                              h.kind = wire::frame_kind::mesh;
-                              return link->send(h, [&request](byte_buffer& out) { mesh::encode(out, request); });
-                          }
-                          failed.failure = text;
-                      } catch (const std::exception& e) {
-                          failed.failure = e.what();
-                      }
-                      q->answer(std::move(failed));
-                  });
-    co_await q->done.wait();
-    const std::lock_guard lock(q->mutex);
-    co_return std::move(*q->reply);
+    m_questions.answer(from.peer(), mesh::decode_key_reply(bytes));
 }
 
 COVEY_INLINE task<mesh::member_keys> key_service::ask(net::link_table& links, mesh::member who, peer_id self, mesh::key_change change) {
@@ -110,7 +64,9 @@ COVEY_INLINE task<mesh::member_keys> key_service::ask(net::link_table& links, me
         reply = apply(change, 0, self);
     } else {
         try {
-            reply = co_await timeout(wait_for(links, who, std::move(change)), answer_limit);
+            mesh::key_request request;
+            request.change = std::move(change);
+            reply = co_await timeout(m_questions.ask(links, who.address(), who.id(), answer_limit, std::move(request)), answer_limit);
         } catch (const error& e) {
             reply.failure = e.what();
         }

@@ -3,6 +3,7 @@
 #include <covey/core/detail/concat.hpp>
 #include <covey/mesh/machine.hpp>
 #include <covey/mesh/seal.hpp>
+#include <covey/mesh/settings.hpp>
 
 #include <algorithm>
 #include <bit>
@@ -11,36 +12,8 @@ namespace covey::mesh {
 
 namespace detail {
 
-inline config checked(const config& c) {
-    const auto require = [](bool good, const char* what) {
-        if (!good) throw error(errc::bad_argument, covey::detail::concat({"membership configuration: ", what}));
-    };
-    constexpr duration least = std::chrono::milliseconds(1);
-    constexpr duration most = std::chrono::hours(24);
-    for (const duration d :
-         {c.probe_interval, c.probe_timeout, c.probe_give_up, c.gossip_interval, c.push_pull_interval, c.join_retry_first, c.join_retry_max,
-          c.leave_linger, c.dead_retry, c.mark_half_life, c.load_interval, c.split_memory}) {
-        require(d >= least && d <= most, "every interval and timeout must be between 1 ms and 24 h");
-    }
-    require(c.probe_give_up > c.probe_timeout, "probe_give_up must be longer than probe_timeout");
-    require(c.gossip_fanout >= 1 && c.gossip_fanout <= 64, "gossip_fanout must be 1 to 64");
-    require(c.indirect_probes <= 16, "indirect_probes must be at most 16");
-    require(c.retransmit_multiplier >= 1 && c.retransmit_multiplier <= 64, "retransmit_multiplier must be 1 to 64");
-    require(c.suspicion_multiplier >= 1 && c.suspicion_multiplier <= 64, "suspicion_multiplier must be 1 to 64");
-    require(c.suspicion_factor_max >= 1 && c.suspicion_factor_max <= 64, "suspicion_factor_max must be 1 to 64");
-    require(c.join_fanout >= 1 && c.join_fanout <= 16, "join_fanout must be 1 to 16");
-    require(c.flaky_marks >= 1 && c.steady_marks < c.flaky_marks, "steady_marks must be less than flaky_marks");
-    require(c.accuser_marks >= 1, "accuser_marks must be at least 1");
-    require(c.inconclusive_max <= 1000, "inconclusive_max must be at most 1000");
-    require(c.exchange_bytes >= 8192 && c.exchange_bytes <= exchange_bytes_max / 2, "exchange_bytes must be 8 KiB to 512 KiB");
-    require(c.exchange_bytes_per_second >= c.exchange_bytes, "exchange_bytes_per_second must be at least exchange_bytes");
-    require(c.settled_bytes_per_second >= 1024 && c.settled_bytes_per_second <= c.exchange_bytes_per_second,
-            "settled_bytes_per_second must be 1 KiB to exchange_bytes_per_second");
-    require(c.health_max <= 64, "health_max must be at most 64");
-    require(c.packet_bytes_max >= 1024 && c.packet_bytes_max <= 65000, "packet_bytes_max must be 1024 to 65000");
-    require(c.members_max >= 2 && c.outputs_max >= 64 && c.broadcasts_max >= 16, "a bound is too small to work with");
-    require(c.members_max + c.tombstones_max < detail::row_index::rows_max,
-            "members_max and tombstones_max together must be below 4 million");
+inline const config& checked(const config& c) {
+    check(c);
     return c;
 }
 
@@ -114,7 +87,8 @@ COVEY_INLINE void machine::describe(time_point, description what) {
 }
 
 COVEY_INLINE member machine::self_member() const {
-    return {m_self.id, m_self.epoch, m_self.incarnation, m_self_record, m_left || m_leaving ? member_state::left : member_state::alive};
+    const member_state state = m_left || m_leaving ? member_state::left : member_state::alive;
+    return {m_self.id, m_self.epoch, m_self.incarnation, m_self_record, state, m_load_wanted};
 }
 
 COVEY_INLINE std::optional<output> machine::next_output() {

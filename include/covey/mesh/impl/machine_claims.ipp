@@ -65,6 +65,10 @@ COVEY_INLINE void machine::apply_alive(time_point now, const claim& news, bool p
     if (is_flap && kind == membership_event::what::alive_again) flaps = std::min(news.incarnation - known->incarnation(), 8u);
     if (is_flap && kind == membership_event::what::rejoined && known->state() != member_state::left) flaps = 3;
     if (kind == membership_event::what::alive_again && is_event) hold_against_accuser(now, *known);
+    if (kind == membership_event::what::alive_again && !is_event && what != known->shared_record()) {
+        kind = membership_event::what::updated;
+        is_event = true;
+    }
     m_suspicions.erase(news.id);
     const member subject(news.id, news.epoch, news.incarnation, std::move(what), member_state::alive);
     m_table.put(now, subject, m_random);

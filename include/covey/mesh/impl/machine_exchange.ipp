@@ -267,7 +267,7 @@ COVEY_INLINE void machine::on_reply(time_point now, const endpoint& from, const 
         }
         if (close.claims.size() > 1) send_exchange(from, close);
     }
-    if (!m_join_answered && !m_seeds.empty()) {
+    if (!m_join_answered && m_next_join != never) {
         m_join_answered = true;
         m_next_join = never;
         say(log_level::info, covey::detail::concat({"joined through ", to_string(from), ": ", live_count(), " members"}));

@@ -39,31 +39,55 @@ COVEY_INLINE void machine::on_lag(time_point now, duration lag) {
     m_prober.missed();
 }
 
-COVEY_INLINE void machine::join(time_point now, std::span<const endpoint> seeds) {
+COVEY_INLINE void machine::add_seeds(std::span<const endpoint> seeds) {
     for (const endpoint& e : seeds) {
         const bool is_known = std::find(m_seeds.begin(), m_seeds.end(), e) != m_seeds.end();
         if (!is_known && e != m_self.address && e.port != 0 && m_seeds.size() < seeds_max) m_seeds.push_back(e);
     }
-    if (m_seeds.empty()) return;
+}
+
+COVEY_INLINE void machine::join(time_point now, std::span<const endpoint> seeds, seeds_known known) {
+    add_seeds(seeds);
+    m_seeds_known = known;
+    if (m_seeds.empty() && known == seeds_known::for_good) return;
     m_join_answered = false;
     m_join_attempts = 0;
     m_next_join = now;
     if (m_started) run_joining(now);
 }
 
-COVEY_INLINE void machine::ask_seeds() {
-    std::vector<endpoint> some = m_seeds;
+COVEY_INLINE void machine::set_seeds(std::span<const endpoint> seeds, seeds_known known) {
+    const std::vector<endpoint> before = std::exchange(m_seeds, {});
+    add_seeds(seeds);
+    m_seeds_known = known;
+    if (!m_started || m_leaving || m_next_join == never) return;
+    std::vector<endpoint> fresh = m_seeds;
+    std::erase_if(fresh, [&before](const endpoint& e) { return std::find(before.begin(), before.end(), e) != before.end(); });
+    ask_seeds(std::move(fresh));
+}
+
+COVEY_INLINE void machine::ask_seeds(std::vector<endpoint> some) {
     m_random.shuffle(std::span(some));
     if (some.size() > m_config.join_fanout) some.resize(m_config.join_fanout);
     for (const endpoint& e : some) open_exchange(e);
 }
 
 COVEY_INLINE void machine::run_joining(time_point now) {
-    if (now < m_next_join || m_leaving) return;
+    if (m_leaving) return;
+    const bool is_alone = live_count() < 2 && !(m_seeds.empty() && m_seeds_known == seeds_known::for_good);
+    if (has_joined() && !is_alone) {
+        m_next_join = never;
+    } else if (m_next_join == never) {
+        // Nobody is left, or nobody was there yet: perhaps they are where others were once found.
+        m_join_attempts = 0;
+        m_next_join = after(now, jittered(m_config.join_retry_first));
+    }
+    if (now < m_next_join) return;
     const unsigned doublings = std::min(m_join_attempts, 16u);
     ++m_join_attempts;
+    ++m_seed_rounds;
     m_next_join = after(now, jittered(std::min(m_config.join_retry_first * (std::int64_t{1} << doublings), m_config.join_retry_max)));
-    ask_seeds();
+    ask_seeds(m_seeds);
 }
 
 COVEY_INLINE void machine::run_probe(time_point now) {
@@ -220,6 +244,7 @@ COVEY_INLINE void machine::run_push_pull(time_point now) {
         if (!m_table.at_address(e)) unseen.push_back(e);
     }
     if (!unseen.empty()) open_exchange(unseen[static_cast<std::size_t>(m_random.below(unseen.size()))]);
+    if (m_seeds_known != seeds_known::for_good) ++m_seed_rounds;
 }
 
 COVEY_INLINE void machine::run_dead_retry(time_point now) {

@@ -27,8 +27,24 @@ COVEY_INLINE std::string_view to_string(membership_event::what kind) noexcept {
         case membership_event::what::steady: return "steady again";
         case membership_event::what::partition_suspected: return "sees a partition";
         case membership_event::what::healed: return "sees the partition healed";
+        case membership_event::what::updated: return "says something new of itself";
+        case membership_event::what::missed: return "missed";
     }
     return "?";
+}
+
+COVEY_INLINE std::optional<std::string_view> member::label(std::string_view name) const noexcept {
+    for (const auto& [key, value] : labels()) {
+        if (key == name) return value;
+    }
+    return std::nullopt;
+}
+
+COVEY_INLINE std::uint32_t member::resource(std::string_view name) const noexcept {
+    for (const auto& [key, count] : resources()) {
+        if (key == name) return count;
+    }
+    return 0;
 }
 
 COVEY_INLINE const description& member::what() const noexcept {

@@ -25,18 +25,28 @@ inline bool is_printable(std::string_view text) noexcept {
 
 inline bool is_good_text(std::string_view text) noexcept { return text.size() <= description::name_bytes_max && is_printable(text); }
 
-/// Bytes that the lists take at most, lengths and counts included.
-inline std::size_t list_bytes(const description& d) noexcept {
-    std::size_t bytes = d.name.size();
-    for (const auto& [key, count] : d.resources) bytes += key.size() + 1 + 5;
-    for (const auto& [key, value] : d.labels) bytes += key.size() + value.size() + 2;
-    return bytes;
-}
-
-/// What the rest of an encoded description takes at most: two addresses, flags, hashes, numbers, lengths.
+/// What an encoded description takes at most beside its lists: two addresses, flags, hashes, numbers, lengths.
 inline constexpr std::size_t description_rest_bytes_max = 2 * 19 + 1 + 8 + 8 + 3 + 5 + 3 + 1 + 1 + 1;
 
+/// Sixteen at most.
+template <class Value>
+bool has_twice(const std::vector<std::pair<std::string, Value>>& entries) noexcept {
+    for (std::size_t i = 1; i < entries.size(); ++i) {
+        for (std::size_t j = 0; j < i; ++j) {
+            if (entries[i].first == entries[j].first) return true;
+        }
+    }
+    return false;
+}
+
 }  // namespace detail
+
+COVEY_INLINE std::size_t encoded_bytes_at_most(const description& what) noexcept {
+    std::size_t bytes = detail::description_rest_bytes_max + what.name.size();
+    for (const auto& [key, count] : what.resources) bytes += key.size() + 1 + 5;
+    for (const auto& [key, value] : what.labels) bytes += key.size() + value.size() + 2;
+    return bytes;
+}
 
 COVEY_INLINE const char* fault(const description& what) noexcept {
     if (what.address.port == 0 || what.address.is_unspecified()) return "an address that nobody can send to";
@@ -54,7 +64,8 @@ COVEY_INLINE const char* fault(const description& what) noexcept {
         if (key.empty() || !detail::is_good_text(key) || !detail::is_good_text(value))
             return "a label without a name, or one that is too long or not printable";
     }
-    if (detail::description_rest_bytes_max + detail::list_bytes(what) > description::encoded_bytes_max)
+    if (detail::has_twice(what.labels) || detail::has_twice(what.resources)) return "two labels or two custom resources of one name";
+    if (encoded_bytes_at_most(what) > description::encoded_bytes_max)
         return "name, labels and resources that do not fit 512 bytes together";
     return nullptr;
 }

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <covey/core/detail/concat.hpp>
 #include <covey/net/asio_environment.hpp>
+#include <covey/sched/blocking.hpp>
 
 #include <asio/io_context.hpp>
 #include <asio/ip/tcp.hpp>
@@ -421,7 +423,10 @@ COVEY_INLINE void asio_environment::connect(const endpoint& to, duration timeout
     std::make_shared<detail::asio_connector>(m_pool, std::move(done))->start(to, timeout);
 }
 
-COVEY_INLINE std::vector<endpoint> asio_environment::resolve(std::string_view host_and_port) {
+namespace detail {
+
+/// Blocks. Either gives addresses or says why there are none.
+inline std::vector<endpoint> addresses_of(std::string_view host_and_port, std::string& why) {
     const std::size_t colon = host_and_port.rfind(':');
     if (colon == std::string_view::npos) return {endpoint::parse(host_and_port)};  // throws with the right words
     std::string host(host_and_port.substr(0, colon));
@@ -432,8 +437,8 @@ COVEY_INLINE std::vector<endpoint> asio_environment::resolve(std::string_view ho
     addrinfo* found = nullptr;
     const int failure = getaddrinfo(host.c_str(), port.c_str(), &hints, &found);
     if (failure != 0) {
-        throw error(errc::bad_address, "\"" + std::string(host_and_port) + "\" cannot be resolved: " + gai_strerror(failure) +
-                                           "; write address:port or host:port");
+        why = concat({"\"", host_and_port, "\" cannot be resolved: ", gai_strerror(failure)});
+        return {};
     }
     std::vector<endpoint> result;
     for (const addrinfo* a = found; a != nullptr; a = a->ai_next) {
@@ -444,7 +449,56 @@ COVEY_INLINE std::vector<endpoint> asio_environment::resolve(std::string_view ho
         result.push_back(detail::from_asio(e));
     }
     freeaddrinfo(found);
+    if (result.empty()) why = concat({"\"", host_and_port, "\" has no address"});
     return result;
+}
+
+/// Owns itself until it has run.
+class look_up_request final : public side_request {
+public:
+    look_up_request(std::string what, look_up_callback done)
+        : side_request(&look_up_request::run, &look_up_request::refuse), m_what(std::move(what)), m_done(std::move(done)) {}
+
+    void end(std::vector<endpoint> found, std::string why) noexcept {
+        const std::unique_ptr<look_up_request> self(this);
+        m_done(std::move(found), std::move(why));
+    }
+
+private:
+    static void run(side_request& r) noexcept {
+        auto& self = static_cast<look_up_request&>(r);
+        std::vector<endpoint> found;
+        std::string why;
+        try {
+            found = addresses_of(self.m_what, why);
+        } catch (const std::exception& e) {
+            why = e.what();
+        }
+        self.end(std::move(found), std::move(why));
+    }
+    static void refuse(side_request& r) noexcept { static_cast<look_up_request&>(r).end({}, "the program is ending"); }
+
+    std::string m_what;
+    look_up_callback m_done;
+};
+
+}  // namespace detail
+
+COVEY_INLINE std::vector<endpoint> asio_environment::resolve(std::string_view host_and_port) {
+    std::string why;
+    std::vector<endpoint> found = detail::addresses_of(host_and_port, why);
+    if (found.empty()) throw error(errc::bad_address, detail::concat({why, "; write address:port or host:port"}));
+    return found;
+}
+
+COVEY_INLINE void asio_environment::look_up(std::string host_and_port, look_up_callback done) {
+    auto request = std::make_unique<detail::look_up_request>(std::move(host_and_port), std::move(done));
+    try {
+        detail::side_pool::of_process().submit(*request);
+        static_cast<void>(request.release());  // it may be gone already
+    } catch (const std::exception& e) {
+        request.release()->end({}, e.what());
+    }
 }
 
 COVEY_INLINE void asio_environment::log(log_level level, std::string_view line) noexcept {
