@@ -138,6 +138,7 @@
 #include <covey/sim/traffic.hpp>
 #include <covey/covey.hpp>
 #include <covey/peer.hpp>
+#include <covey/peer_config.hpp>
 #include <covey/run.hpp>
 
 #include <covey/core/impl/concat.ipp>
@@ -204,4 +205,5 @@
 #include <covey/sim/impl/stream.ipp>
 #include <covey/sim/impl/trace.ipp>
 #include <covey/impl/peer.ipp>
+#include <covey/impl/peer_config.ipp>
 #include <covey/impl/run.ipp>

@@ -41,7 +41,7 @@ struct config {
     duration push_pull_interval = std::chrono::seconds(30);        ///< with a random member; stretched above 32 members
     std::size_t exchange_bytes = std::size_t{256} << 10;           ///< one answer while the mesh forms; the rest is got elsewhere
     std::size_t exchange_bytes_per_second = std::size_t{4} << 20;  ///< all answers then; when many ask, each gets less
-    std::size_t settled_bytes_per_second = 3584;  ///< all answers otherwise, by and large: a newcomer asks many for a little
+    std::size_t settled_bytes = 3072;  ///< all answers of three seconds otherwise, by and large: a newcomer asks many for a little
 
     // Joining and leaving.
     unsigned join_fanout = 3;                                    ///< seeds asked at the same time

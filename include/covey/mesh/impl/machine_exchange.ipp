@@ -98,10 +98,11 @@ COVEY_INLINE bool machine::is_forming() const noexcept { return 8 * live_count()
 /// Later what is left, which may be nothing.
 COVEY_INLINE std::size_t machine::reply_allowance(time_point now) {
     const bool forms = is_forming();
-    const std::size_t most = forms ? m_config.exchange_bytes_per_second : m_config.settled_bytes_per_second;
+    const std::size_t most = forms ? m_config.exchange_bytes_per_second : m_config.settled_bytes;
+    const std::size_t per_second = forms ? most : most / 3;
     const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(now - m_reply_refilled).count();
     if (ms > 0) {
-        const std::size_t refill = ms >= 1000 ? most : most * static_cast<std::size_t>(ms) / 1000;
+        const std::size_t refill = ms >= 3000 ? most : per_second * static_cast<std::size_t>(ms) / 1000;
         m_reply_tokens = std::min(most, m_reply_tokens + refill);
         m_reply_refilled = now;
     }
@@ -295,7 +296,8 @@ COVEY_INLINE void machine::run_catch_up(time_point now) {
     if (now < m_next_catch_up) return;
     m_next_catch_up = never;
     if (m_leaving) return;
-    for (const peer_id id : m_table.pick(m_config.gossip_fanout, {}, m_random)) {
+    constexpr std::size_t at_once = 2;
+    for (const peer_id id : m_table.pick(at_once, {}, m_random)) {
         const gaps::window part = m_gaps.take(m_gap_step);
         if (part.count > 0) open_exchange(m_table.find(id)->address(), part);
     }

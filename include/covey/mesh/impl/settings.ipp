@@ -53,8 +53,8 @@ inline constexpr std::array all_settings{
                  true),
     size_setting("exchange_bytes_per_second", &config::exchange_bytes_per_second, 8192, std::size_t{1} << 32,
                  "all answers then; exchange_bytes at least", true),
-    size_setting("settled_bytes_per_second", &config::settled_bytes_per_second, 1024, std::size_t{1} << 32,
-                 "the same once the mesh has settled; exchange_bytes_per_second at most", true),
+    size_setting("settled_bytes", &config::settled_bytes, 1024, std::size_t{1} << 32,
+                 "all answers of three seconds once the mesh has settled; exchange_bytes_per_second at most", true),
     count_setting("join_fanout", &config::join_fanout, 1, 16, "seeds asked at the same time"),
     time_setting("join_retry_first", &config::join_retry_first, interval_min, day, "seeds that do not answer are asked again after"),
     time_setting("join_retry_max", &config::join_retry_max, interval_min, day, "doubled each time, up to"),
@@ -205,7 +205,7 @@ COVEY_INLINE void check(const config& c) {
     require(c.probe_give_up > c.probe_timeout, "probe_give_up", "more than", "probe_timeout");
     require(c.steady_marks < c.flaky_marks, "steady_marks", "less than", "flaky_marks");
     require(c.exchange_bytes_per_second >= c.exchange_bytes, "exchange_bytes_per_second", "at least", "exchange_bytes");
-    require(c.settled_bytes_per_second <= c.exchange_bytes_per_second, "settled_bytes_per_second", "at most", "exchange_bytes_per_second");
+    require(c.settled_bytes <= c.exchange_bytes_per_second, "settled_bytes", "at most", "exchange_bytes_per_second");
     require(c.join_retry_max >= c.join_retry_first, "join_retry_max", "at least", "join_retry_first");
 }
 
