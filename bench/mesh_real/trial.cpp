@@ -118,7 +118,7 @@ double silence_bound_s(const covey::mesh::config& how, unsigned peers) {
     const double suspicion_s =
         std::max(seconds(how.suspicion_floor), how.suspicion_multiplier * std::max(1.0, std::log10(n)) * seconds(how.probe_interval));
     const double sends = how.retransmit_multiplier * (1 + std::ceil(std::log10(n + 1)));
-    return 2 * seconds(how.probe_interval) + suspicion_s + sends * seconds(how.gossip_interval);
+    return 2 * seconds(std::max(how.probe_interval, how.quiet_probe_interval)) + suspicion_s + sends * seconds(how.gossip_interval);
 }
 
 }  // namespace mesh_real

@@ -222,6 +222,7 @@ struct flipping_seal final : mesh::datagram_seal {
 /// Drivers whose streams are direct calls.
 struct cluster {
     fake_environment env;
+    mesh::config how = mesh::profile::local();
     std::mutex mutex;
     std::vector<std::unique_ptr<driver>> drivers;
     std::vector<net::cluster_key> keys;               // none: sealed means flipped
@@ -261,8 +262,8 @@ struct cluster {
             }
             other != nullptr ? other->on_stream_message(*own, message) : self_driver->on_stream_failed(to);
         };
-        auto d = std::make_unique<driver>(env, mesh::profile::local(), self, cluster_id::from_name("d"), std::move(callbacks),
-                                          sealed ? make_seal(id) : nullptr);
+        auto d =
+            std::make_unique<driver>(env, how, self, cluster_id::from_name("d"), std::move(callbacks), sealed ? make_seal(id) : nullptr);
         *own = d->open(endpoint::v4(127, 0, 0, 1, 0));
         by_address[*own] = d.get();
         d->start();

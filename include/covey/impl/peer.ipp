@@ -171,14 +171,20 @@ struct peer::state final : net::link_events {
         if (!ready.load(std::memory_order_acquire)) return;
         calls->on_link_down(link, static_cast<errc>(why.value()), text);
         // A connection that broke without a goodbye: if its port refuses us now, the process is gone.
-        if (why == errc::link_lost && !closing.load(std::memory_order_acquire)) knock(link->peer(), link->address());
+        if (why == errc::link_lost) knock(link->peer(), link->address());
     }
     void knock(peer_id who, const endpoint& where) {
-        env.connect(where, std::chrono::milliseconds(500),
-                    [this, who, weak = std::weak_ptr<int>(alive)](std::unique_ptr<stream_socket>, std::error_code why) {
-                        const std::shared_ptr<int> still = weak.lock();
-                        if (still != nullptr && why == std::errc::connection_refused) membership->report_connection_refused(who);
-                    });
+        if (closing.load(std::memory_order_acquire)) return;
+        const auto answered = [this, who, weak = std::weak_ptr<int>(alive)](std::unique_ptr<stream_socket>, std::error_code why) {
+            const std::shared_ptr<int> still = weak.lock();
+            if (still != nullptr && why == std::errc::connection_refused) membership->report_connection_refused(who);
+        };
+        try {
+            env.connect(where, std::chrono::milliseconds(500), answered);
+        } catch (const error& e) {
+            // Out of descriptors, say: then the probes find out.
+            env.log(log_level::debug, e.what());
+        }
     }
 
     /// The same where a member should listen and could not be reached.

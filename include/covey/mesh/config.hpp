@@ -11,10 +11,11 @@ namespace covey::mesh {
 /// a cluster should use the same.
 struct config {
     // Finding out who does not answer.
-    duration probe_interval = std::chrono::milliseconds(1000);  ///< one member is pinged each
-    duration probe_timeout = std::chrono::milliseconds(500);    ///< then others are asked to ping it too, and a stream is tried
-    duration probe_give_up = std::chrono::milliseconds(1000);   ///< then it is suspected; counted from the first ping
-    unsigned indirect_probes = 3;                               ///< members asked
+    duration probe_interval = std::chrono::milliseconds(1000);        ///< one member is pinged each
+    duration quiet_probe_interval = std::chrono::milliseconds(1000);  ///< while nothing has happened for ten of those; if longer
+    duration probe_timeout = std::chrono::milliseconds(500);          ///< then others are asked to ping it too, and a stream is tried
+    duration probe_give_up = std::chrono::milliseconds(1000);         ///< then it is suspected; counted from the first ping
+    unsigned indirect_probes = 3;                                     ///< members asked
     unsigned inconclusive_max = 3;  ///< so many probes in a row, of which no helper said a word, conclude nothing
     unsigned health_max = 8;        ///< how often a peer that hears too little itself adds `probe_interval` and the timeouts to themselves
 
@@ -71,12 +72,13 @@ inline config local() noexcept {
     using std::chrono::milliseconds;
     config c;
     c.probe_interval = milliseconds(200);
+    c.quiet_probe_interval = milliseconds(750);
     c.probe_timeout = milliseconds(120);
     c.probe_give_up = milliseconds(400);
     c.suspicion_floor = milliseconds(2500);
     c.gossip_interval = milliseconds(50);
     c.gossip_to_dead = std::chrono::seconds(10);
-    c.push_pull_interval = std::chrono::seconds(10);
+    c.push_pull_interval = std::chrono::seconds(30);
     c.join_retry_first = milliseconds(100);
     c.join_retry_max = std::chrono::seconds(2);
     c.dead_retry = std::chrono::seconds(1);
@@ -91,6 +93,7 @@ inline config wan() noexcept {
     using std::chrono::milliseconds;
     config c;
     c.probe_interval = milliseconds(5000);
+    c.quiet_probe_interval = milliseconds(5000);
     c.probe_timeout = milliseconds(3000);
     c.probe_give_up = milliseconds(5000);
     c.suspicion_multiplier = 6;

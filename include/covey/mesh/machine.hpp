@@ -212,6 +212,8 @@ private:
     void add_seeds(std::span<const endpoint> seeds);
     void ask_seeds(std::vector<endpoint> some);
     void run_joining(time_point now);
+    void stir(time_point now);
+    duration pace_of_probes(time_point now) const;
     void run_probe(time_point now);
     void run_pings(time_point now);
     void ask_helpers(open_ping& p);
@@ -261,6 +263,7 @@ private:
     time_point m_lag_noted{};
     time_point m_leave_by = never;
     time_point m_next_probe = never;
+    time_point m_quiet_from{};
     time_point m_next_gossip = never;
     time_point m_next_push_pull = never;
     time_point m_next_dead_retry = never;

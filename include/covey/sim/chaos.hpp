@@ -7,6 +7,7 @@
 #include <covey/sim/network.hpp>
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -55,6 +56,8 @@ private:
     void forge(std::size_t i, time_point until);
     void set_network();
     void lift(std::size_t i);
+    template <class Action>
+    void later(duration after, Action action);
 
     fault_world& m_world;
     fault_schedule m_faults;
@@ -62,6 +65,7 @@ private:
     std::vector<std::vector<network::rule_id>> m_rules;  // by fault
     std::vector<host_index> m_bad_links;
     faults m_base;
+    std::shared_ptr<char> m_alive = std::make_shared<char>();
 };
 
 struct chaos_options {

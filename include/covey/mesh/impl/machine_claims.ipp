@@ -75,7 +75,10 @@ COVEY_INLINE void machine::apply_alive(time_point now, const claim& news, bool p
     // Of a crowd that joins at once, gossip could carry a part only, and keep what matters more waiting: tables are compared for that.
     const bool is_crowd = kind == membership_event::what::joined && m_broadcasts.size() >= 2 * crowd;
     if (pass_on && !is_crowd) broadcast(news.id, {});
-    if (is_event) event(kind, *m_table.find(news.id));
+    if (is_event) {
+        event(kind, *m_table.find(news.id));
+        stir(now);
+    }
     if (flaps != 0) mark_flap(now, news.id, flaps);
     if (kind == membership_event::what::rejoined && m_split) watch_for_split(now, true);
     // Two processes cannot listen at one address, and this one is the news.
@@ -129,6 +132,7 @@ COVEY_INLINE void machine::declare(time_point now, const member& subject, peer_i
     if (is_death) ++m_stats.deaths;
     if (pass_on) broadcast(subject.id(), accuser);
     event(is_death ? membership_event::what::dead : membership_event::what::left, subject);
+    stir(now);
     if (is_death) watch_for_split(now, false);
 }
 
@@ -159,6 +163,7 @@ COVEY_INLINE void machine::suspect(time_point now, time_point silent_since, peer
         // An observer asks nobody: it cannot clear anybody either, and waits for what the next table says.
         if (!is_observer()) m_suspicions.start(silent_since, id, accuser, suspicion_terms());
         event(membership_event::what::suspected, *m_table.find(id));
+        stir(now);
     } else if (!m_suspicions.confirm(id, accuser)) {
         return;
     }

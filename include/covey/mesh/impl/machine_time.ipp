@@ -90,9 +90,22 @@ COVEY_INLINE void machine::run_joining(time_point now) {
     ask_seeds(m_seeds);
 }
 
+/// Something has happened: for a while probes go out as often as they may.
+COVEY_INLINE void machine::stir(time_point now) {
+    m_quiet_from = after(now, 10 * m_config.probe_interval);
+    if (m_next_probe != never) m_next_probe = std::min(m_next_probe, after(now, m_prober.scaled(m_config.probe_interval)));
+}
+
+/// Slower while nothing happens: who is gone for good is mostly found by its refused port, and who is only silent has to be suspected
+/// for longer than this in any case.
+COVEY_INLINE duration machine::pace_of_probes(time_point now) const {
+    const bool is_quiet = now >= m_quiet_from && m_suspicions.size() == 0 && m_prober.health() == 0;
+    return is_quiet ? std::max(m_config.probe_interval, m_config.quiet_probe_interval) : m_config.probe_interval;
+}
+
 COVEY_INLINE void machine::run_probe(time_point now) {
     if (now < m_next_probe || m_leaving) return;
-    m_next_probe = after(now, m_prober.scaled(m_config.probe_interval));
+    m_next_probe = after(now, m_prober.scaled(pace_of_probes(now)));
     note_size();
     // Every other probe goes to the next member on the ring, so that each is probed every other interval at least: chance alone
     // would leave one in eight unasked for two intervals, and one in fifty for four.
@@ -160,6 +173,7 @@ COVEY_INLINE void machine::end_ping(time_point now, const open_ping& p) {
 
 COVEY_INLINE void machine::fail_probe(time_point now, const open_ping& p) {
     ++m_stats.probes_failed;
+    stir(now);
     // Helpers that said nothing, or none at all to ask: perhaps it is we who hear badly.
     if (p.helpers.empty() || p.nacks < p.helpers.size()) m_prober.missed();
     const table::row* m = m_table.find(p.target);

@@ -30,6 +30,8 @@ inline constexpr duration day = std::chrono::hours(24);
 
 inline constexpr std::array all_settings{
     time_setting("probe_interval", &config::probe_interval, interval_min, day, "one member is pinged each"),
+    time_setting("quiet_probe_interval", &config::quiet_probe_interval, interval_min, day,
+                 "the same while nothing happens; if it is longer"),
     time_setting("probe_timeout", &config::probe_timeout, interval_min, day, "then others are asked to ping it, and a stream is tried"),
     time_setting("probe_give_up", &config::probe_give_up, interval_min, day, "then it is suspected; more than probe_timeout"),
     count_setting("indirect_probes", &config::indirect_probes, 0, 16, "others that are asked to ping it"),

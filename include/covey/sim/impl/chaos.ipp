@@ -28,9 +28,17 @@ COVEY_INLINE void fault_player::prepare() {
 COVEY_INLINE void fault_player::begin() {
     m_base = m_world.net().everywhere();
     for (std::size_t i = 0; i < m_faults.size(); ++i) {
-        m_world.call_after(m_faults[i].at, [this, i] { begin_fault(i); });
-        if (m_faults[i].lasts > duration{}) m_world.call_after(m_faults[i].at + m_faults[i].lasts, [this, i] { end_fault(i); });
+        later(m_faults[i].at, [this, i] { begin_fault(i); });
+        if (m_faults[i].lasts > duration{}) later(m_faults[i].at + m_faults[i].lasts, [this, i] { end_fault(i); });
     }
+}
+
+/// The world may go on without the player.
+template <class Action>
+void fault_player::later(duration after, Action action) {
+    m_world.call_after(after, [weak = std::weak_ptr<char>(m_alive), action] {
+        if (!weak.expired()) action();
+    });
 }
 
 COVEY_INLINE void fault_player::heal() {
@@ -83,14 +91,14 @@ COVEY_INLINE void fault_player::flip(std::size_t i, time_point until) {
     } else {
         lift(i);
     }
-    if (m_world.now() + half < until) m_world.call_after(half, [this, i, until] { flip(i, until); });
+    if (m_world.now() + half < until) later(half, [this, i, until] { flip(i, until); });
 }
 
 COVEY_INLINE void fault_player::forge(std::size_t i, time_point until) {
     const fault& f = m_faults[i];
     for (const host_index h : f.a) m_world.forge(h);
     const auto gap = std::chrono::microseconds(static_cast<std::int64_t>(1e6 / std::clamp(f.amount, 0.01, 1e4)));
-    if (m_world.now() + gap < until) m_world.call_after(gap, [this, i, until] { forge(i, until); });
+    if (m_world.now() + gap < until) later(gap, [this, i, until] { forge(i, until); });
 }
 
 COVEY_INLINE void fault_player::begin_fault(std::size_t i) {
