@@ -8,6 +8,7 @@
 #include <fuzz/targets/hello.hpp>
 #include <fuzz/targets/machine.hpp>
 #include <fuzz/targets/packet.hpp>
+#include <fuzz/targets/question.hpp>
 
 #include <catch2/catch.hpp>
 
@@ -65,4 +66,5 @@ TEST_CASE("compound packets", "[fuzz]") { run("compound", compound, 200); }
 TEST_CASE("sealed datagrams", "[fuzz]") { run("decrypt", decrypt, 20); }
 TEST_CASE("tables compared", "[fuzz]") { run("exchange", exchange, 200); }
 TEST_CASE("handshakes", "[fuzz]") { run("hello", hello, 200); }
+TEST_CASE("questions", "[fuzz]") { run("question", question, 200); }
 TEST_CASE("the membership machine", "[fuzz]") { run("machine", machine, 20); }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <covey/core/bytes.hpp>
+#include <covey/core/error.hpp>
 #include <covey/core/id.hpp>
 
 #include <algorithm>
@@ -45,5 +46,19 @@ private:
 };
 
 inline bool same(bytes_view a, bytes_view b) noexcept { return std::equal(a.begin(), a.end(), b.begin(), b.end()); }
+
+/// What `decode` takes must be what `encode` writes of it, and what it does not take is bad_message.
+template <class Decode, class Encode>
+void check_round_trip(bytes_view bytes, Decode decode, Encode encode) {
+    try {
+        const auto message = decode(bytes);
+        byte_buffer once, twice;
+        encode(once, message);
+        encode(twice, decode(once));
+        require(same(once, twice), "a message changes when it is written again");
+    } catch (const error& e) {
+        require(e.code() == errc::bad_message, "bytes from the network are nobody's mistake but the sender's");
+    }
+}
 
 }  // namespace covey_fuzz
