@@ -228,9 +228,13 @@ private:
                 if (own.value.step == mesh::exchange_step::ping) m_last_ping = own.value.nonce;
                 check_told(own.value.claims);
             } else if (const auto* e = std::get_if<mesh::membership_event>(&*o)) {
-                // Whom it held dead in its former life is open again; who said goodbye has gone.
-                if (e->kind == mesh::membership_event::what::rejoined && e->subject.id() == us)
-                    std::erase_if(m_over, [](const auto& over) { return over.second.state() == mesh::member_state::dead; });
+                // Whom it held dead in its former life is open again; who said goodbye has gone, unless there was word of a later life,
+                // which may have been dead just before.
+                const auto is_open = [this](const auto& over) {
+                    const mesh::member& m = over.second;
+                    return m.state() == mesh::member_state::dead || has_heard_of_life_after(m);
+                };
+                if (e->kind == mesh::membership_event::what::rejoined && e->subject.id() == us) std::erase_if(m_over, is_open);
             }
         }
         require(sent <= 3 * bytes, "an address that proved nothing was sent more than three times what came from it");
@@ -242,6 +246,10 @@ private:
             std::uint32_t& highest = m_heard[{c.id, c.epoch}];
             highest = std::max(highest, c.incarnation);
         }
+    }
+    bool has_heard_of_life_after(const mesh::member& m) const {
+        const auto later = m_heard.upper_bound({m.id(), m.epoch()});
+        return later != m_heard.end() && later->first.first == m.id();
     }
     void check_heard(peer_id id, epoch_t epoch, std::uint32_t incarnation) const {
         const auto heard = m_heard.find({id, epoch});
