@@ -95,9 +95,9 @@ COVEY_INLINE void machine::note_size() noexcept { m_usual_members = m_usual_memb
 COVEY_INLINE bool machine::is_forming() const noexcept { return 8 * live_count() > m_usual_members + m_usual_members / 4 + 64; }
 
 /// How long an answer may be. While the mesh forms: half of what is left of this second, so that all of a crowd get something.
-/// Later what is left, which may be nothing; and no more to somebody who knows far more, as when a newcomer is asked.
-COVEY_INLINE std::size_t machine::reply_allowance(time_point now, std::size_t known_there) {
-    const bool forms = is_forming() && !is_far_behind(known_there);
+/// Later what is left, which may be nothing.
+COVEY_INLINE std::size_t machine::reply_allowance(time_point now) {
+    const bool forms = is_forming();
     const std::size_t most = forms ? m_config.exchange_bytes_per_second : m_config.settled_bytes;
     const std::size_t per_second = forms ? most : most / 3;
     const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(now - m_reply_refilled).count();
@@ -122,14 +122,11 @@ COVEY_INLINE void machine::on_stream_message(time_point now, const endpoint& fro
     switch (m.step) {
         case exchange_step::open: return on_open(now, from, m);
         case exchange_step::reply: return on_reply(now, from, m);
-        case exchange_step::close: return learn(now, m, is_news(m));
+        case exchange_step::close: return learn(now, m, m.claims.size() <= crowd);
         case exchange_step::ping: return on_stream_ping(from, m);
         case exchange_step::pong: return on_stream_pong(m);
     }
 }
-
-/// Are these claims to be passed on? Who joins or catches up learns what everybody knows, and need not repeat it.
-COVEY_INLINE bool machine::is_news(const exchange& m) const noexcept { return !is_forming() && m.claims.size() <= crowd; }
 
 COVEY_INLINE void machine::learn(time_point now, const exchange& m, bool pass_on) {
     for (const claim& c : m.claims) apply(now, c, source::exchange, m.header.sender, pass_on || &c == &m.claims.front());
@@ -174,7 +171,7 @@ COVEY_INLINE void machine::on_open(time_point now, const endpoint& from, const e
         for (const auto& [bucket, row] : wanted) order[ends[bucket]++] = row;
         // From a random bucket on: what does not fit is not always the same.
         const auto first = static_cast<std::size_t>(m_random.below(buckets));
-        std::size_t left = reply_allowance(now, m.view_members), dead = 0;
+        std::size_t left = reply_allowance(now), dead = 0;
         bool is_full = left == 0;
         for (std::size_t b = 0; b < buckets; ++b) {
             const std::size_t bucket = (first + b) % buckets;
@@ -217,9 +214,10 @@ COVEY_INLINE void machine::on_reply(time_point now, const endpoint& from, const 
     const auto asked = std::find(m_requests.begin(), m_requests.end(), m.nonce);
     if (asked == m_requests.end()) return reject(rejection::unexpected);
     m_requests.erase(asked);
+    // Who joins or catches up learns what everybody knows, and need not repeat it.
     const bool is_whole =
         m.covered.size() == std::size_t{1} << m.bucket_bits && std::find(m.missing.begin(), m.missing.end(), true) == m.missing.end();
-    const bool pass_on = is_whole && is_news(m);
+    const bool pass_on = live_count() > 1 && is_whole && !is_far_behind(m.view_members) && m.claims.size() <= crowd;
     const std::uint64_t number = m_table.number();
     m_step_members = live_count();
     learn(now, m, pass_on);
@@ -251,7 +249,7 @@ COVEY_INLINE void machine::on_reply(time_point now, const endpoint& from, const 
         close.nonce = m.nonce;
         const member self = self_member();
         close.claims.push_back(claim_about(self));
-        std::size_t left = reply_allowance(now, m.view_members), dead = 0;
+        std::size_t left = reply_allowance(now), dead = 0;
         for (const table::row& r : m_table.rows()) {
             if (left == 0 || is_told(r.id())) continue;
             if (r.id() == m.header.sender || !is_worth_telling(now, r)) continue;
@@ -280,16 +278,14 @@ COVEY_INLINE void machine::on_reply(time_point now, const endpoint& from, const 
 /// The rest of what did not fit an answer is got from others, a little from each: no one has to send a whole table.
 COVEY_INLINE void machine::note_missing(time_point now, const exchange& m) {
     const auto is_set = [](const std::vector<bool>& bits) { return std::find(bits.begin(), bits.end(), true) != bits.end(); };
-    const bool is_first = m_gaps.empty();
-    if (m_leaving || (is_first && !is_set(m.missing))) return;
+    if (m_leaving || (m_gaps.empty() && !is_set(m.missing))) return;
     m_gaps.found(m.bucket_bits, m.first_bucket, m.missing);
     const auto told = static_cast<std::size_t>(std::count(m.covered.begin(), m.covered.end(), true));
     // Others will have about as much to give. Nothing: they are busy, and we wait longer each time.
     m_gap_step = std::max<std::size_t>(2 * told, 1);
-    const duration pause = m_config.gossip_interval;
+    // Not at the same pace as news, of which who has just come has some.
+    const duration pause = m_config.gossip_interval * 5 / 4;
     m_gap_pause = told > 0 ? pause : std::clamp(2 * m_gap_pause, pause, 8 * m_config.gossip_interval);
-    // Who has just come has itself to tell of at first.
-    if (is_first) m_gap_pause = std::max(m_gap_pause, m_config.probe_interval);
     if (m_gaps.empty()) {
         m_next_catch_up = never;
     } else if (m_next_catch_up == never || told == 0) {

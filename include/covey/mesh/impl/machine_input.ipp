@@ -99,7 +99,7 @@ COVEY_INLINE void machine::on_request(time_point now, const endpoint& from, cons
         c.kind = control_kind::not_me;
         c.sequence = p.request.sequence;
         c.target = p.request.target;
-        return send_packet(from, c, first, budget);
+        return send_packet(from, c, first, budget, gossip::leave_out);
     }
     // Only members are helped, at the address where they live, and only towards members: nobody can aim our packets.
     const table::row* requester = m_table.find(p.header.sender);
