@@ -41,6 +41,12 @@ covey::task<int> work(covey::peer& self) {
         for (const covey::member& m : self.members()) {
             if (m.id() == self.id()) continue;
             const int result = co_await covey::remote(covey::on(m.id()), answer);
+            // It may have heard our call before it heard of us.
+            for (std::size_t known = 0; known < 2;) {
+                const covey::mesh::view there = co_await self.view_at(m.address());
+                known = there.members.size();
+                if (known < 2) co_await covey::schedule_after(10ms);
+            }
             if (what == "serve-me") co_return result;
             std::printf("called\n");
             std::fflush(stdout);
