@@ -20,6 +20,7 @@ exchange of_step(exchange_step step, const std::vector<member>& members) {
     m.step = step;
     m.nonce = 99;
     m.target = {5};
+    m.forms = true;
     m.lineage = 77;
     m.view_members = 30;
     m.bucket_bits = 8;
@@ -59,6 +60,7 @@ TEST_CASE("every step of an exchange survives the wire") {
         CHECK(r.value.step == step);
         CHECK(r.value.nonce == 99);
         const bool compares = step == exchange_step::open || step == exchange_step::reply;
+        CHECK(r.value.forms == (compares || step == exchange_step::close));
         CHECK(r.value.lineage == (compares ? 77u : 0u));
         CHECK(r.value.view_members == (compares ? 30u : 0u));
         CHECK(r.value.hashes == (step == exchange_step::open ? m.hashes : std::vector<std::uint32_t>{}));

@@ -25,6 +25,7 @@ struct exchange {
     exchange_step step{};
     std::uint64_t nonce = 0;            ///< chosen by who opens or pings, repeated by all that follows
     peer_id target;                     ///< ping: who is meant
+    bool forms = false;                 ///< open, reply, close: the mesh grows, as far as the sender sees
     std::uint64_t lineage = 0;          ///< open, reply; see view::lineage
     std::uint32_t view_members = 0;     ///< open, reply: how many the sender sees
     std::uint8_t bucket_bits = 0;       ///< open, reply: there are 2 to the power of this many buckets

@@ -170,12 +170,13 @@ private:
     void on_reply(time_point now, const endpoint& from, const exchange& m);
     void on_stream_ping(const endpoint& from, const exchange& m);
     void on_stream_pong(const exchange& m);
+    bool is_news(const exchange& m) const noexcept;
     void learn(time_point now, const exchange& m, bool pass_on);
     std::vector<std::uint32_t> bucket_hashes(const gaps::window& part) const;
     void note_size() noexcept;
     bool is_forming() const noexcept;
     bool is_far_behind(std::size_t members) const noexcept;
-    std::size_t reply_allowance(time_point now);
+    std::size_t reply_allowance(time_point now, const exchange& asked);
     void note_missing(time_point now, const exchange& m);
     bool is_worth_telling(time_point now, const table::row& r) const;
     void send_exchange(const endpoint& to, const exchange& m);

@@ -34,7 +34,8 @@ inline void check_exchange(bytes_view bytes) {
     require(twice.why == mesh::rejection::count_, "what was accepted and written again is refused");
     const mesh::exchange& t = twice.value;
     require(t.step == m.step && t.nonce == m.nonce && t.target == m.target && t.bucket_bits == m.bucket_bits, "the question changed");
-    require(t.lineage == m.lineage && t.view_members == m.view_members && t.first_bucket == m.first_bucket, "the sender's view changed");
+    require(t.lineage == m.lineage && t.forms == m.forms && t.view_members == m.view_members && t.first_bucket == m.first_bucket,
+            "the sender's view changed");
     require(t.hashes == m.hashes && t.covered == m.covered && t.missing == m.missing, "the buckets changed");
     require_same_claims(t.claims, m.claims);
 }

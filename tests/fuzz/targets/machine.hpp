@@ -151,6 +151,7 @@ private:
         const bool answers = m.step == mesh::exchange_step::reply || m.step == mesh::exchange_step::pong;
         m.nonce = !answers ? m_in.byte() : m.step == mesh::exchange_step::pong ? m_last_ping : m_last_open;
         m.target = m_in.byte() % 4 == 0 ? any_peer() : us;
+        m.forms = m_in.byte() % 2 != 0;
         m.lineage = m_in.byte();
         m.view_members = m_in.byte();
         m.bucket_bits = static_cast<std::uint8_t>(mesh::exchange::bucket_bits_min + m_in.byte() % 2);

@@ -53,6 +53,7 @@ COVEY_INLINE void encode(byte_buffer& out, const exchange& message) {
     w.number(message.nonce);
     if (message.step == exchange_step::ping) w.number(message.target.value);
     if (message.step == exchange_step::ping || message.step == exchange_step::pong) return;
+    w.number(message.forms);
     if (message.step != exchange_step::close) {
         w.number(message.lineage);
         w.number(message.view_members);
@@ -97,6 +98,7 @@ COVEY_INLINE exchange_result decode_exchange(bytes_view bytes, const cluster_id&
             if (in.empty()) result.why = rejection::count_;
             return result;
         }
+        m.forms = in.number<bool>();
         std::size_t count = 0;
         if (m.step != exchange_step::close) {
             m.lineage = in.number<std::uint64_t>();

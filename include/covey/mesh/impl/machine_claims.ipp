@@ -195,6 +195,7 @@ COVEY_INLINE void machine::report_connection_refused(time_point now, peer_id id)
 COVEY_INLINE void machine::tell_dead(peer_id id) {
     const table::row* r = m_table.find(id);
     if (is_observer() || r == nullptr || !r->worth_retrying || m_tell.size() >= tell_max) return;
+    if (m_table.at_address(r->address())) return;  // there lives another one by now
     if (std::find(m_tell.begin(), m_tell.end(), id) == m_tell.end()) m_tell.push_back(id);
 }
 

@@ -73,6 +73,7 @@ COVEY_INLINE void machine::open_exchange(const endpoint& to, const gaps::window&
     m.header = header();
     m.step = exchange_step::open;
     m.nonce = nonce;
+    m.forms = is_forming();
     m.lineage = m_lineage;
     m.view_members = static_cast<std::uint32_t>(live_count());
     m.bucket_bits = static_cast<std::uint8_t>(part.bits);
@@ -95,9 +96,9 @@ COVEY_INLINE void machine::note_size() noexcept { m_usual_members = m_usual_memb
 COVEY_INLINE bool machine::is_forming() const noexcept { return 8 * live_count() > m_usual_members + m_usual_members / 4 + 64; }
 
 /// How long an answer may be. While the mesh forms: half of what is left of this second, so that all of a crowd get something.
-/// Later what is left, which may be nothing.
-COVEY_INLINE std::size_t machine::reply_allowance(time_point now) {
-    const bool forms = is_forming();
+/// Later what is left, which may be nothing; and no more to somebody for whom the mesh has settled: then it is we who have just come.
+COVEY_INLINE std::size_t machine::reply_allowance(time_point now, const exchange& asked) {
+    const bool forms = is_forming() && asked.forms;
     const std::size_t most = forms ? m_config.exchange_bytes_per_second : m_config.settled_bytes;
     const std::size_t per_second = forms ? most : most / 3;
     const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(now - m_reply_refilled).count();
@@ -122,11 +123,14 @@ COVEY_INLINE void machine::on_stream_message(time_point now, const endpoint& fro
     switch (m.step) {
         case exchange_step::open: return on_open(now, from, m);
         case exchange_step::reply: return on_reply(now, from, m);
-        case exchange_step::close: return learn(now, m, m.claims.size() <= crowd);
+        case exchange_step::close: return learn(now, m, is_news(m));
         case exchange_step::ping: return on_stream_ping(from, m);
         case exchange_step::pong: return on_stream_pong(m);
     }
 }
+
+/// Are these claims to be passed on? Who joins or catches up learns what everybody knows, and need not repeat it.
+COVEY_INLINE bool machine::is_news(const exchange& m) const noexcept { return m.claims.size() <= crowd && (m.forms || !is_forming()); }
 
 COVEY_INLINE void machine::learn(time_point now, const exchange& m, bool pass_on) {
     for (const claim& c : m.claims) apply(now, c, source::exchange, m.header.sender, pass_on || &c == &m.claims.front());
@@ -142,6 +146,7 @@ COVEY_INLINE void machine::on_open(time_point now, const endpoint& from, const e
     exchange reply;
     reply.step = exchange_step::reply;
     reply.nonce = m.nonce;
+    reply.forms = is_forming();
     reply.lineage = m_lineage;
     reply.view_members = static_cast<std::uint32_t>(live_count());
     reply.bucket_bits = m.bucket_bits;
@@ -171,7 +176,7 @@ COVEY_INLINE void machine::on_open(time_point now, const endpoint& from, const e
         for (const auto& [bucket, row] : wanted) order[ends[bucket]++] = row;
         // From a random bucket on: what does not fit is not always the same.
         const auto first = static_cast<std::size_t>(m_random.below(buckets));
-        std::size_t left = reply_allowance(now), dead = 0;
+        std::size_t left = reply_allowance(now, m), dead = 0;
         bool is_full = left == 0;
         for (std::size_t b = 0; b < buckets; ++b) {
             const std::size_t bucket = (first + b) % buckets;
@@ -214,10 +219,9 @@ COVEY_INLINE void machine::on_reply(time_point now, const endpoint& from, const 
     const auto asked = std::find(m_requests.begin(), m_requests.end(), m.nonce);
     if (asked == m_requests.end()) return reject(rejection::unexpected);
     m_requests.erase(asked);
-    // Who joins or catches up learns what everybody knows, and need not repeat it.
     const bool is_whole =
         m.covered.size() == std::size_t{1} << m.bucket_bits && std::find(m.missing.begin(), m.missing.end(), true) == m.missing.end();
-    const bool pass_on = live_count() > 1 && is_whole && !is_far_behind(m.view_members) && m.claims.size() <= crowd;
+    const bool pass_on = live_count() > 1 && is_whole && !is_far_behind(m.view_members) && is_news(m);
     const std::uint64_t number = m_table.number();
     m_step_members = live_count();
     learn(now, m, pass_on);
@@ -247,9 +251,10 @@ COVEY_INLINE void machine::on_reply(time_point now, const endpoint& from, const 
         close.header = header();
         close.step = exchange_step::close;
         close.nonce = m.nonce;
+        close.forms = is_forming();
         const member self = self_member();
         close.claims.push_back(claim_about(self));
-        std::size_t left = reply_allowance(now), dead = 0;
+        std::size_t left = reply_allowance(now, m), dead = 0;
         for (const table::row& r : m_table.rows()) {
             if (left == 0 || is_told(r.id())) continue;
             if (r.id() == m.header.sender || !is_worth_telling(now, r)) continue;
