@@ -99,7 +99,7 @@ COVEY_INLINE void machine::stir(time_point now) {
 /// Slower while nothing happens: who is gone for good is mostly found by its refused port, and who is only silent has to be suspected
 /// for longer than this in any case.
 COVEY_INLINE duration machine::pace_of_probes(time_point now) const {
-    const bool is_quiet = now >= m_quiet_from && m_suspicions.size() == 0 && m_prober.health() == 0;
+    const bool is_quiet = now >= m_quiet_from && m_suspicions.size() == 0;
     return is_quiet ? std::max(m_config.probe_interval, m_config.quiet_probe_interval) : m_config.probe_interval;
 }
 
