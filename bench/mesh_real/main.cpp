@@ -1,7 +1,7 @@
 // The mesh in real processes on loopback, beside Serf's in the same run: how soon all see all, how soon a death, a silence and a
 // newcomer are known everywhere, and what a process costs that has nothing to do.
 //
-//   mesh_real [--peers 50] [--rounds 5] [--joins 4] [--settle 10] [--idle 20] [--profile local] [--serf local,lan] [--lock FILE] [--csv FILE]
+//   mesh_real [--peers 50] [--rounds 5] [--joins 4] [--settle 30] [--idle 20] [--profile local] [--serf local,lan] [--lock FILE] [--csv FILE]
 //
 // Each round starts all processes of one side anew, then those of the next; Serf gets half of the joins, and `--serf none` leaves it
 // out. All run in a network namespace of their own where that is allowed, which is also how bytes are counted: IP headers, TCP and
@@ -135,7 +135,7 @@ int measure(int argc, char** argv) {
     settings how;
     how.peers = std::max(given.number("--peers", 50), 5u);
     how.joins = given.number("--joins", 4);
-    how.settle_s = given.number("--settle", 10);
+    how.settle_s = given.number("--settle", 30);
     how.idle_s = given.number("--idle", 20);
     const unsigned rounds = given.number("--rounds", 5);
     const unsigned first_seed = given.number("--first-seed", 1);

@@ -10,7 +10,7 @@ namespace mesh_real {
 struct settings {
     unsigned peers = 50;
     unsigned joins = 4;    ///< newcomers in each round
-    double settle_s = 10;  ///< between the start of all and the idle time
+    double settle_s = 30;  ///< between the start of all and the idle time: links that only the start needed are closed by then
     double idle_s = 20;
     unsigned seed = 1;          ///< says who is killed and stopped
     bool counts_bytes = false;  ///< the loopback is ours alone
