@@ -177,6 +177,7 @@ TEST_CASE("a serving peer runs what the main one sends and ends with it", "[peer
     program server({"--covey-serve", "--covey-join", address});
     CHECK(main_peer.wait() == 42);
     CHECK(server.wait() == 0);
+    INFO(server.err);
     CHECK(server.err.empty());
 }
 

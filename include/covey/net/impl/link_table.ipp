@@ -69,7 +69,8 @@ COVEY_INLINE std::shared_ptr<link> link_table::core::make_link(std::unique_ptr<s
     return std::make_shared<link>(m_env, std::move(setup), std::move(socket), shared_from_this());
 }
 
-/// Counts a connection that did not become a link, and says so, at a bounded rate.
+/// Counts a connection that did not become a link, and says so, at a bounded rate. One that the other side closed before it was
+/// a link is no news to whoever reads the log: peers that end do so, and whatever tries ports.
 COVEY_INLINE void link_table::core::reject(errc why, endpoint from, const std::string& text) {
     const time_point now = m_env.now();
     from.port = 0;  // every attempt comes from another port
@@ -85,7 +86,8 @@ COVEY_INLINE void link_table::core::reject(errc why, endpoint from, const std::s
         }
         m_logged[key] = after(now, log_interval);
     }
-    m_env.log(log_level::warning, covey::detail::concat({"incoming connection dropped: ", text}));
+    m_env.log(why == errc::unreachable ? log_level::debug : log_level::warning,
+              covey::detail::concat({"incoming connection dropped: ", text}));
 }
 
 // ---- links that exist
