@@ -279,6 +279,33 @@ TEST_CASE("peerd members shows what members say of themselves") {
     CHECK(up.wait() == 0);
 }
 
+TEST_CASE("peerd calls shows what a member has served") {
+    process up = peerd({"up", "--bind", "127.0.0.1:0", "--name", "machine"});
+    const std::string line = up.expect("up at ");
+    const std::string seed = line.substr(0, line.find(','));
+    process first = peerd({"calls", "--address", seed});
+    CHECK(first.wait() == 0);
+    CHECK(has(first.out(), "BYTES-OUT"));
+    process second = peerd({"calls", "--address", seed});
+    CHECK(second.wait() == 0);
+    INFO(second.out() << second.err());
+    CHECK(has(second.out(), "served  1 "));
+    CHECK(has(second.out(), "tell_call_statistics"));
+#ifdef COVEY_TEST_JSON
+    process json = peerd({"calls", "--address", seed, "--json"});
+    CHECK(json.wait() == 0);
+    const nlohmann::json all = nlohmann::json::parse(json.out());
+    REQUIRE(all.at("functions").size() == 1);
+    CHECK(all.at("functions")[0].at("served").at("values") == 2);
+    CHECK(all.at("functions")[0].at("made").at("calls") == 0);
+    CHECK(all.at("refused").empty());
+#else
+    skip("no JSON parser here");
+#endif
+    up.signal(SIGTERM);
+    CHECK(up.wait() == 0);
+}
+
 TEST_CASE("peerd up says what is wrong with its options, and peerd settings what is right") {
     const auto refused = [](std::vector<std::string> options) {
         options.insert(options.begin(), {"up", "--bind", "127.0.0.1:0"});

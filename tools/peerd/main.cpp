@@ -1,4 +1,5 @@
 // peerd: starts the processes of a job, keeps a machine in a mesh, looks at a mesh, makes and exchanges keys.
+#include <peerd/calls.hpp>
 #include <peerd/job.hpp>
 #include <peerd/keys.hpp>
 #include <peerd/mesh.hpp>
@@ -29,6 +30,8 @@ constexpr const char* examples = R"(examples:
                                          on a second machine
   peerd members --address 10.0.0.1:7400 --key-file cluster.key
                                          who is there; with --json for programs
+  peerd calls --address 10.0.0.1:7400 --key-file cluster.key
+                                         the functions that it called and served
   peerd keys list --address 10.0.0.1:7400 --key-file cluster.key
                                          who has which keys; see also keys install, use, remove)";
 
@@ -107,6 +110,12 @@ int run(int argc, char** argv) {
     members->add_flag("--json", mesh.json, "For programs: a JSON array");
     add_mesh_options(*members, mesh);
 
+    CLI::App* calls =
+        app.add_subcommand("calls", "List the functions that a member called and served: how often, how long, with which errors");
+    calls->add_option("--address", mesh.address, "The member to ask")->type_name("HOST:PORT")->capture_default_str();
+    calls->add_flag("--json", mesh.json, "For programs: a JSON object");
+    add_mesh_options(*calls, mesh);
+
     using covey::mesh::key_operation;
     CLI::App* keys = app.add_subcommand("keys", "List or exchange the keys of a running mesh: install, use, remove");
     keys->require_subcommand(1);
@@ -152,6 +161,7 @@ int run(int argc, char** argv) {
     }
     if (up->parsed()) return peerd::run_up(mesh);
     if (members->parsed()) return peerd::run_members(mesh);
+    if (calls->parsed()) return peerd::run_calls(mesh);
     if (settings->parsed()) return peerd::run_settings();
     for (const auto& [command, what] : on_keys) {
         if (command->parsed()) return peerd::run_keys(mesh, what, changed_key);

@@ -1,6 +1,7 @@
 // remote(f, args...): runs a function on a peer and awaits its result.
 #pragma once
 
+#include <covey/call/detail/local_call.hpp>
 #include <covey/call/detail/outgoing.hpp>
 #include <covey/call/expose.hpp>
 #include <covey/call/options.hpp>
@@ -65,8 +66,10 @@ std::string current_exception_type();
 
 /// A call to this very peer: nothing is serialised, but errors look as they would from another peer.
 template <class Signature, class F>
-task<typename Signature::result> run_here(call_service& service, F f, const typename Signature::values& arguments, bool arguments_again) {
+task<typename Signature::result> run_here(call_service& service, const function_entry& entry, F f,
+                                          const typename Signature::values& arguments, bool arguments_again) {
     const task_context& task = co_await get_context();
+    local_call call(service, entry);
     co_await schedule_awaiter{.m_give_way = false};
     context ctx(service.self(), service.self(), task);
     std::exception_ptr failure;
@@ -81,6 +84,7 @@ task<typename Signature::result> run_here(call_service& service, F f, const type
             co_return Signature::invoke(f, ctx, values);
         }
     } catch (const stopped&) {
+        call.ended(call_counts::stopped);
         throw;
     } catch (const std::exception& e) {
         type = current_exception_type();
@@ -89,6 +93,7 @@ task<typename Signature::result> run_here(call_service& service, F f, const type
         type = current_exception_type();
         text = "(not a std::exception)";
     }
+    call.ended(call_counts::exception);
     throw remote_error(type, text, service.self());
 }
 
@@ -110,11 +115,11 @@ task<typename Signature::result> attempt(call_service& service, peer_id target, 
                                          const typename Signature::values& arguments, time_point deadline, bool arguments_again) {
     const call_service::load_mark mark(service, target);
     if (target == service.self()) {
-        task<typename Signature::result> here = run_here<Signature>(service, f, arguments, arguments_again);
+        task<typename Signature::result> here = run_here<Signature>(service, entry, f, arguments, arguments_again);
         if (deadline == never) co_return co_await std::move(here);
         co_return co_await timeout(std::move(here), deadline - service.env().now());
     }
-    std::shared_ptr<call_channel> channel = co_await service.connect(target, deadline);
+    std::shared_ptr<call_channel> channel = co_await service.connect(target, deadline, entry);
     if (!entry.named && !channel->same_table()) throw_build_mismatch(entry, channel->link());
     co_return co_await remote_awaiter<Signature, F>(std::move(channel), entry, f, arguments, deadline);
 }

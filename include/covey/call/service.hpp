@@ -47,14 +47,16 @@ public:
     void close(const std::string& text);
     bool is_closed() const noexcept { return m_closed.load(std::memory_order_acquire); }
     /// Calls being served, whether they compute or wait.
-    std::size_t serving() const noexcept { return m_serving->now(); }
+    std::size_t serving() const noexcept { return m_records->serving.now(); }
     /// Blocks until no call is being served; false: some were after `limit`. Not for workers.
     bool wait_served(duration limit);
+    detail::call_records& records() noexcept { return *m_records; }
 
     /// `co_await connect(peer)`: the channel to a member, over a link that is made if there is none. Throws
-    /// errc::unknown_peer, errc::unreachable, ...; takes at most `connect_limit` or until the deadline.
+    /// errc::unknown_peer, errc::unreachable, ...; takes at most `connect_limit` or until the deadline. A failure counts as one
+    /// of a call of `function`.
     class connect_awaiter;
-    connect_awaiter connect(peer_id peer, time_point deadline);
+    connect_awaiter connect(peer_id peer, time_point deadline, const function_entry& function);
     static constexpr duration connect_limit = std::chrono::seconds(3);
 
     /// Counts a call as running on a peer while it exists.
@@ -89,7 +91,7 @@ private:
     const std::uint32_t m_credit_given;
     const view_source m_view;
 
-    const std::shared_ptr<detail::serving_count> m_serving = std::make_shared<detail::serving_count>();
+    const std::shared_ptr<detail::call_records> m_records = std::make_shared<detail::call_records>();
 
     mutable std::mutex m_mutex;
     std::atomic<bool> m_closed{false};                      // written with the mutex held
@@ -100,8 +102,8 @@ private:
 
 class call_service::connect_awaiter {
 public:
-    connect_awaiter(call_service& service, peer_id peer, time_point deadline) noexcept
-        : m_service(service), m_peer(peer), m_deadline(deadline) {}
+    connect_awaiter(call_service& service, peer_id peer, time_point deadline, const function_entry& function) noexcept
+        : m_service(service), m_peer(peer), m_deadline(deadline), m_function(function) {}
 
     bool await_ready() const noexcept { return false; }
     template <class Promise>
@@ -111,24 +113,27 @@ public:
     }
     std::shared_ptr<call_channel> await_resume() {
         m_context->enter();
-        if (m_failure) std::rethrow_exception(m_failure);
+        if (m_failure) rethrow();
         return std::move(m_channel);
     }
 
 private:
     bool suspend(std::coroutine_handle<> self);
+    [[noreturn]] void rethrow() const;
 
     call_service& m_service;
     const peer_id m_peer;
     const time_point m_deadline;
+    const function_entry& m_function;
+    time_point m_begun{};
     const task_context* m_context = nullptr;
     std::shared_ptr<call_channel> m_channel;
     std::exception_ptr m_failure;
     std::atomic<int> m_gate{2};
 };
 
-inline call_service::connect_awaiter call_service::connect(peer_id peer, time_point deadline) {
-    return connect_awaiter(*this, peer, deadline);
+inline call_service::connect_awaiter call_service::connect(peer_id peer, time_point deadline, const function_entry& function) {
+    return connect_awaiter(*this, peer, deadline, function);
 }
 
 }  // namespace covey

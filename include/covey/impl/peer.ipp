@@ -1,6 +1,7 @@
 #pragma once
 
 #include <covey/call/build.hpp>
+#include <covey/call/detail/tell_statistics.hpp>
 #include <covey/core/detail/concat.hpp>
 #include <covey/mesh/detail/change_list.hpp>
 #include <covey/mesh/detail/key_seal.hpp>
@@ -415,6 +416,12 @@ COVEY_INLINE task<void> peer::wait_for_members(std::size_t n, duration limit) {
         throw error(errc::timed_out, detail::concat({members().size(), " of ", n, " members were there after ",
                                                      std::chrono::duration_cast<std::chrono::milliseconds>(limit).count(), " ms"}));
     }
+}
+
+COVEY_INLINE call_statistics peer::call_statistics() const { return m_state->calls->records().counters.read(); }
+
+COVEY_INLINE task<call_statistics> peer::call_statistics_of(peer_id id) {
+    return remote(on(id, {.deadline = std::chrono::seconds(5)}), fn<detail::tell_call_statistics>);
 }
 
 COVEY_INLINE mesh::rejection_counts peer::rejections() const { return m_state->membership->rejections(); }

@@ -113,6 +113,8 @@ public:
     /// The side that dialled wants no calls on it. Constant from on_link_up on.
     bool is_for_membership() const noexcept { return initiated_by_us() ? m_setup.self.for_membership : remote().for_membership; }
     link_statistics statistics() const;
+    /// When the last bytes were read, on the environment's clock.
+    time_point last_heard() const noexcept { return time_point(duration(m_last_heard.load(std::memory_order_relaxed))); }
     /// "peer 0123456789abcdef (name) at 127.0.0.1:7400", for messages.
     std::string description() const;
 

@@ -2,8 +2,8 @@
 #pragma once
 
 #include <covey/call/detail/outgoing.hpp>
+#include <covey/call/detail/records.hpp>
 #include <covey/call/detail/served_table.hpp>
-#include <covey/call/detail/serving_count.hpp>
 #include <covey/call/function_table.hpp>
 #include <covey/net/link.hpp>
 #include <covey/task/work.hpp>
@@ -32,7 +32,7 @@ public:
     static constexpr std::size_t unread_answers_max = std::size_t{256} * 1024 * 1024;
 
     /// `context`: what served functions run under.
-    call_channel(const task_context& context, peer_id self, std::shared_ptr<detail::serving_count> serving, scheduler& on, net::link& link,
+    call_channel(const task_context& context, peer_id self, std::shared_ptr<detail::call_records> records, scheduler& on, net::link& link,
                  std::uint32_t credit_given);
     /// The channel of a link; null: it has none.
     static std::shared_ptr<call_channel> of(net::link& link);
@@ -83,18 +83,20 @@ private:
     void release(std::uint32_t index) noexcept;  // with the mutex held
     void unlink(outgoing_call& call) noexcept;   // with the mutex held
     [[noreturn]] void rethrow_failure(const function_entry& function, bytes_view body) const;
-    void send_failure(std::uint32_t index, std::uint32_t generation, failure_kind kind, errc code, std::string_view type,
-                      std::string_view text) noexcept;
+    /// Bytes of the frame; 0: it was not sent.
+    std::size_t send_failure(std::uint32_t index, std::uint32_t generation, failure_kind kind, errc code, std::string_view type,
+                             std::string_view text) noexcept;
 
     const task_context m_context;
     const peer_id m_self;
-    const std::shared_ptr<detail::serving_count> m_serving_count;
+    const std::shared_ptr<detail::call_records> m_records;
     scheduler& m_scheduler;
     net::link& m_link;
     const bool m_same_table;
-    const std::uint32_t m_credit;        // calls of ours that may be in flight
-    const std::uint32_t m_credit_given;  // calls of theirs
-    detail::served_table m_serving;      // of as many
+    const std::uint32_t m_credit;            // calls of ours that may be in flight
+    const std::uint32_t m_credit_given;      // calls of theirs
+    detail::served_table m_serving;          // of as many
+    detail::timing_choice m_serving_timing;  // for the reading thread
 
     mutable std::mutex m_mutex;
     std::atomic<bool> m_closed{false};  // written with the mutex held
@@ -105,6 +107,7 @@ private:
     outgoing_call* m_first_waiting = nullptr;
     outgoing_call* m_last_waiting = nullptr;
     std::size_t m_waiting = 0;
+    detail::timing_choice m_timing;  // of our calls
     bool m_draining = false;
     drain m_drain{*this};
     std::shared_ptr<call_channel> m_drain_self;  // while the drain is queued

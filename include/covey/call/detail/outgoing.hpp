@@ -64,6 +64,11 @@ private:
     std::atomic<int> m_gate{0};
     std::optional<stop_callback<on_stop>> m_on_stop;
     std::exception_ptr m_failure;
+    time_point m_begun{};
+    unsigned m_times = 0;           // see detail::call_end
+    time_point m_answered = never;  // it was not
+    std::size_t m_bytes_out = 0;
+    std::size_t m_bytes_in = 0;
 
     // Guarded by the channel's mutex, but for the step from sending to sent.
     std::atomic<phase> m_phase{phase::idle};

@@ -15,7 +15,8 @@ namespace covey {
 /// The function's entry uses it in this order: `arguments`, `begin`, [run], `ran`, `room`, `reply`.
 class served_call {
 public:
-    served_call(call_channel& channel, const wire::frame_header& h, bytes_view arguments, const task_context& context);
+    served_call(call_channel& channel, const wire::frame_header& h, bytes_view arguments, const task_context& context,
+                const function_entry& function);
     served_call(const served_call&) = delete;
     served_call& operator=(const served_call&) = delete;
     ~served_call();
@@ -53,7 +54,11 @@ public:
         h.generation = m_generation;
         // The slot is given back first: the caller may use it again as soon as it reads the reply.
         leave();
-        m_channel->link().send(h, encode);
+        m_channel->link().send(h, [&](byte_buffer& out) {
+            const std::size_t before = out.size();
+            encode(out);
+            m_bytes_out = wire::frame_header::bytes + out.size() - before;
+        });
     }
     /// Answers with the exception being handled.
     void fail() noexcept;
@@ -82,6 +87,12 @@ private:
     stop_source m_stop;
     task_context m_task;
     covey::context m_context;
+    const function_entry& m_function;
+    const time_point m_begun;
+    const unsigned m_times;  // see detail::call_end
+    const std::size_t m_bytes_in;
+    std::size_t m_bytes_out = 0;
+    std::size_t m_how = call_counts::value;  // it ended; a place of call_counts::ends
     stage m_stage = stage::decoding;
     bool m_left = false;
     std::atomic<int> m_holders{2};  // the coroutine, and the table or who took it from there

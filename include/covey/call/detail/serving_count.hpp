@@ -10,7 +10,7 @@
 
 namespace covey::detail {
 
-/// Shared by the peer's channels, so that a call that ends last may still touch it. Thread-safe.
+/// Thread-safe.
 class serving_count {
 public:
     void begin() noexcept { m_count.fetch_add(1, std::memory_order_relaxed); }

@@ -29,6 +29,8 @@ COVEY_INLINE bool outgoing_call::start(std::shared_ptr<call_channel> channel, st
 COVEY_INLINE void outgoing_call::finish() {
     m_on_stop.reset();
     m_context->enter();
+    const time_point end = m_times == 0 || m_answered != never ? m_answered : m_channel->m_scheduler.now();
+    m_channel->m_records->counters.made(m_function, {detail::how_it_ended(m_failure), end - m_begun, m_times, m_bytes_out, m_bytes_in});
     m_channel.reset();
     if (m_failure) std::rethrow_exception(m_failure);
 }
@@ -68,11 +70,11 @@ COVEY_INLINE void outgoing_call::on_stop::operator()() const noexcept {
 
 // ---- call_channel: outgoing
 
-COVEY_INLINE call_channel::call_channel(const task_context& context, peer_id self, std::shared_ptr<detail::serving_count> serving,
+COVEY_INLINE call_channel::call_channel(const task_context& context, peer_id self, std::shared_ptr<detail::call_records> records,
                                         scheduler& on, net::link& link, std::uint32_t credit_given)
     : m_context(context),
       m_self(self),
-      m_serving_count(std::move(serving)),
+      m_records(std::move(records)),
       m_scheduler(on),
       m_link(link),
       m_same_table(link.remote().table_digest == function_table::instance().digest()),
@@ -91,6 +93,7 @@ COVEY_INLINE void call_channel::begin(outgoing_call& call) {
     {
         const std::lock_guard lock(m_mutex);
         if (call.m_phase == outgoing_call::phase::done) return;
+        call.m_times = m_timing.next(m_slots.size() - m_free.size() + m_waiting);
         if (m_closed) {
             why = std::make_exception_ptr(error(errc::unreachable, detail::concat({m_link.description(), ": ", m_text}), m_link.peer()));
         } else if (m_first_waiting == nullptr && has_slot() && !m_link.congested()) {
@@ -108,6 +111,7 @@ COVEY_INLINE void call_channel::begin(outgoing_call& call) {
         }
         if (why) call.m_phase = outgoing_call::phase::done;
     }
+    if (call.m_times != 0) call.m_begun = m_scheduler.now();
     if (generation != 0) {
         if (!send_in_slot(call, index, generation)) pump();  // somebody may have come to wait for that slot
     } else if (why) {
@@ -222,19 +226,22 @@ COVEY_INLINE bool call_channel::send(outgoing_call& call, std::uint32_t index, s
         const auto left = std::chrono::duration_cast<std::chrono::microseconds>(call.m_deadline - m_scheduler.now()).count();
         h.deadline_us = static_cast<std::uint32_t>(std::clamp<std::int64_t>(left, 1, UINT32_MAX));
     }
+    if (m_same_table) {
+        h.function = call.m_function.index.load(std::memory_order_relaxed);
+    } else {
+        h.flags = wire::call_by_name;
+    }
     try {
-        if (m_same_table) {
-            h.function = call.m_function.index.load(std::memory_order_relaxed);
-            m_link.send(h, [&call](byte_buffer& out) { call.encode(out); });
-        } else {
-            h.flags = wire::call_by_name;
-            m_link.send(h, [&call](byte_buffer& out) {
+        m_link.send(h, [&call, h](byte_buffer& out) {
+            const std::size_t before = out.size();
+            if ((h.flags & wire::call_by_name) != 0) {
                 byte_writer writer(out);
                 writer.number(fnv1a(call.m_function.name));
                 writer.number(call.m_function.schema);
-                call.encode(out);
-            });
-        }
+            }
+            call.encode(out);
+            call.m_bytes_out = wire::frame_header::bytes + out.size() - before;
+        });
     } catch (const std::exception& e) {
         std::exception_ptr why = std::current_exception();
         // A link that ends meanwhile has its own reason, but here it counts that the call was not sent.
@@ -296,6 +303,8 @@ COVEY_INLINE void call_channel::on_answer(const wire::frame_header& h, bytes_vie
         others_wait = m_first_waiting != nullptr;
     }
     if (call != nullptr) {
+        call->m_answered = m_link.last_heard();
+        call->m_bytes_in = wire::frame_header::bytes + body.size();
         try {
             if (h.kind == wire::frame_kind::failure) {
                 // Over there the same deadline ends what the function awaits; that answer and our timer race.
@@ -395,6 +404,7 @@ COVEY_INLINE void call_channel::on_call(const wire::frame_header& h, bytes_view 
         if (function == nullptr) refusal = detail::concat({"no function has index ", h.function});
     }
     if (function == nullptr) {
+        m_records->counters.refused(code);
         send_failure(h.slot, h.generation, failure_kind::library, code, {}, refusal);
         return;
     }
@@ -418,8 +428,9 @@ COVEY_INLINE void call_channel::on_cancel(const wire::frame_header& h) {
     if (served_call* const call = m_serving.take(h.slot, h.generation)) call->stop();
 }
 
-COVEY_INLINE void call_channel::send_failure(std::uint32_t index, std::uint32_t generation, failure_kind kind, errc code,
-                                             std::string_view type, std::string_view text) noexcept {
+COVEY_INLINE std::size_t call_channel::send_failure(std::uint32_t index, std::uint32_t generation, failure_kind kind, errc code,
+                                                    std::string_view type, std::string_view text) noexcept {
+    std::size_t bytes = 0;
     wire::frame_header h;
     h.kind = wire::frame_kind::failure;
     h.slot = index;
@@ -428,18 +439,21 @@ COVEY_INLINE void call_channel::send_failure(std::uint32_t index, std::uint32_t 
         // A peer that calls and never reads what it gets must not fill our memory.
         if (m_link.congested() && m_link.statistics().bytes_waiting > unread_answers_max) {
             m_link.abort(errc::overloaded, "it does not read the answers to its calls");
-            return;
+            return 0;
         }
         m_link.send(h, [&](byte_buffer& out) {
+            const std::size_t before = out.size();
             byte_writer writer(out);
             writer.number(kind);
             writer.number(static_cast<std::uint16_t>(code));
             writer.text(type.substr(0, 1024));
             writer.text(text.substr(0, 64 * 1024));
+            bytes = wire::frame_header::bytes + out.size() - before;
         });
     } catch (const std::exception&) {
-        // The link is gone, and nobody waits.
+        return 0;  // the link is gone, and nobody waits
     }
+    return bytes;
 }
 
 }  // namespace covey

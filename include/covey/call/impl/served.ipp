@@ -15,8 +15,8 @@ namespace detail {
 struct serving {
     struct promise_type final : recycled_frame, served_call {
         promise_type(call_channel& channel, const wire::frame_header& h, bytes_view arguments, const task_context& context,
-                     const function_entry&)
-            : served_call(channel, h, arguments, context) {}
+                     const function_entry& function)
+            : served_call(channel, h, arguments, context, function) {}
         const task_context& context() const noexcept { return served_call::task(); }
         std::uint32_t inherited_flags() const noexcept { return 0; }
         serving get_return_object() noexcept { return {this}; }
@@ -64,18 +64,28 @@ COVEY_INLINE std::string current_exception_type() {
 
 }  // namespace detail
 
-COVEY_INLINE served_call::served_call(call_channel& channel, const wire::frame_header& h, bytes_view arguments, const task_context& context)
+COVEY_INLINE served_call::served_call(call_channel& channel, const wire::frame_header& h, bytes_view arguments, const task_context& context,
+                                      const function_entry& function)
     : m_channel(call_channel::of(channel.link())),
       m_slot(h.slot),
       m_generation(h.generation),
       m_arguments(arguments),
       m_task(context),
-      m_context(channel.link().peer(), channel.m_self, m_task) {
+      m_context(channel.link().peer(), channel.m_self, m_task),
+      m_function(function),
+      m_begun(channel.link().last_heard()),
+      m_times(channel.m_serving_timing.next(channel.m_records->serving.now())),
+      m_bytes_in(wire::frame_header::bytes + h.size) {
     m_task.stop = m_stop.get_token();
-    m_channel->m_serving_count->begin();
+    m_channel->m_records->serving.begin();
 }
 
-COVEY_INLINE served_call::~served_call() { m_channel->m_serving_count->end(); }
+COVEY_INLINE served_call::~served_call() {
+    detail::call_records& records = *m_channel->m_records;
+    const duration took = m_times != 0 ? m_channel->m_scheduler.now() - m_begun : duration::zero();
+    records.counters.served(m_function, {m_how, took, m_times, m_bytes_out, m_bytes_in});
+    records.serving.end();
+}
 
 COVEY_INLINE served_call& served_call::make(call_channel& channel, const wire::frame_header& h, bytes_view arguments,
                                             const task_context& context, const function_entry& function) {
@@ -97,7 +107,10 @@ COVEY_INLINE void served_call::leave() noexcept {
 COVEY_INLINE void served_call::fail() noexcept {
     leave();
     const auto answer = [this](failure_kind kind, errc code, std::string_view type, std::string_view text) {
-        m_channel->send_failure(m_slot, m_generation, kind, code, type, text);
+        m_how = kind == failure_kind::stopped     ? call_counts::stopped
+                : kind == failure_kind::exception ? call_counts::exception
+                                                  : static_cast<std::size_t>(code);
+        m_bytes_out = m_channel->send_failure(m_slot, m_generation, kind, code, type, text);
     };
     try {
         throw;

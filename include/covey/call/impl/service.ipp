@@ -13,7 +13,7 @@ COVEY_INLINE call_service::call_service(environment& env, net::link_table& links
     : m_env(env), m_links(links), m_context(context), m_self(self), m_credit_given(credit_given), m_view(std::move(view)) {}
 
 COVEY_INLINE void call_service::on_link_up(const std::shared_ptr<net::link>& link) {
-    link->attach(std::make_unique<call_channel>(m_context, m_self, m_serving, m_env, *link, m_credit_given));
+    link->attach(std::make_unique<call_channel>(m_context, m_self, m_records, m_env, *link, m_credit_given));
     const std::lock_guard lock(m_mutex);
     m_channels.push_back(call_channel::of(*link));
 }
@@ -70,20 +70,27 @@ COVEY_INLINE void call_service::close(const std::string& text) {
     for (const auto& channel : all) channel->close(errc::shut_down, text);
 }
 
-COVEY_INLINE bool call_service::wait_served(duration limit) { return m_serving->wait_none(limit); }
+COVEY_INLINE bool call_service::wait_served(duration limit) { return m_records->serving.wait_none(limit); }
 
 COVEY_INLINE std::shared_ptr<call_channel> call_service::find(peer_id peer) const {
     const std::shared_ptr<net::link> link = m_links.find(peer);
     return link != nullptr ? call_channel::of(*link) : nullptr;
 }
 
+COVEY_INLINE void call_service::connect_awaiter::rethrow() const {
+    m_service.m_records->counters.made(m_function, {.how = detail::how_it_ended(m_failure), .took = m_service.m_env.now() - m_begun});
+    std::rethrow_exception(m_failure);
+}
+
 COVEY_INLINE bool call_service::connect_awaiter::suspend(std::coroutine_handle<> self) {
     if (m_service.is_closed()) {
+        m_begun = m_service.m_env.now();
         m_failure = std::make_exception_ptr(error(errc::shut_down, "this peer has left the mesh"));
         return false;
     }
     m_channel = m_service.find(m_peer);
     if (m_channel != nullptr) return false;
+    m_begun = m_service.m_env.now();
     const std::shared_ptr<const mesh::view> view = m_service.m_view();
     const member* const target = view->find(m_peer);
     if (target == nullptr) {
