@@ -120,6 +120,7 @@ private:
         task_context context = root_context();
         context.stop = outer.stop;
         context.deadline = outer.deadline;
+        context.trace = outer.trace;
         co_return co_await detail::with_context(t, context);
     }
 

@@ -1,6 +1,7 @@
 // What a served function may ask about the call it serves.
 #pragma once
 
+#include <covey/call/trace.hpp>
 #include <covey/core/id.hpp>
 #include <covey/task/context.hpp>
 
@@ -23,6 +24,8 @@ public:
     time_point deadline() const noexcept { return m_task.deadline; }
     /// Stop is requested when the caller cancels, gives up, or is lost.
     covey::stop_token stop_token() const noexcept { return m_task.stop; }
+    /// The span that this function is; none when the call is not traced. Calls made from here are spans within it.
+    trace_context trace() const noexcept { return m_task.trace != nullptr ? *m_task.trace : trace_context{}; }
 
 private:
     peer_id m_caller;

@@ -68,10 +68,10 @@ std::string current_exception_type();
 template <class Signature, class F>
 task<typename Signature::result> run_here(call_service& service, const function_entry& entry, F f,
                                           const typename Signature::values& arguments, bool arguments_again) {
-    const task_context& task = co_await get_context();
-    local_call call(service, entry);
+    const task_context& caller = co_await get_context();
+    local_call call(service, entry, caller);
     co_await schedule_awaiter{.m_give_way = false};
-    context ctx(service.self(), service.self(), task);
+    context ctx(service.self(), service.self(), call.task());
     std::exception_ptr failure;
     std::string type;
     std::string text;
@@ -79,7 +79,8 @@ task<typename Signature::result> run_here(call_service& service, const function_
         // A retry needs the arguments once more, and a const reference leaves them as they are.
         typename Signature::values values = arguments_again ? arguments : std::move(const_cast<typename Signature::values&>(arguments));
         if constexpr (Signature::is_coroutine) {
-            co_return co_await Signature::invoke(f, ctx, values);
+            auto running = Signature::invoke(f, ctx, values);
+            co_return co_await with_context(running, call.task());
         } else {
             co_return Signature::invoke(f, ctx, values);
         }

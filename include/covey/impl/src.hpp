@@ -127,6 +127,7 @@
 #include <covey/call/remote.hpp>
 #include <covey/call/service.hpp>
 #include <covey/call/statistics.hpp>
+#include <covey/call/trace.hpp>
 #include <covey/sim/agenda.hpp>
 #include <covey/sim/chaos.hpp>
 #include <covey/sim/clock.hpp>
@@ -203,6 +204,7 @@
 #include <covey/call/impl/service.ipp>
 #include <covey/call/impl/statistics.ipp>
 #include <covey/call/impl/tell_statistics.ipp>
+#include <covey/call/impl/trace.ipp>
 #include <covey/sim/impl/chaos.ipp>
 #include <covey/sim/impl/event_queue.ipp>
 #include <covey/sim/impl/fault.ipp>

@@ -11,6 +11,7 @@
 namespace covey {
 
 class peer;
+struct trace_context;
 
 /// The circumstances a coroutine runs under. Promises hold a pointer to one; whoever changes something for its children
 /// (when_all, timeout, scope, the root) owns a copy that outlives them.
@@ -18,7 +19,8 @@ struct task_context {
     covey::scheduler* scheduler = nullptr;
     stop_token stop;
     time_point deadline = never;
-    covey::peer* peer = nullptr;  ///< opaque here: the peer that `remote` calls start from
+    covey::peer* peer = nullptr;           ///< opaque here: the peer that `remote` calls start from
+    const trace_context* trace = nullptr;  ///< opaque here: the span that calls from here are within; null: none
 
     /// Tells this thread that it runs under this context now. Awaiters that may resume on another thread or under
     /// another context than they suspended on call it when they resume.

@@ -22,6 +22,8 @@ enum class frame_kind : std::uint8_t {
 
 /// Flag of a call: hashes of the function's name and types stand in front of the arguments, `function` is unused.
 inline constexpr std::uint8_t call_by_name = 1;
+/// Flag of a call: a trace context stands in front of the body: ids of the trace (16 bytes) and of the caller's span (8), flags (1).
+inline constexpr std::uint8_t call_traced = 2;
 
 /// The header of every frame. Fields that a kind does not use are zero.
 struct frame_header {

@@ -1,6 +1,7 @@
 // A call that waits for its reply. It lives in the frame of the coroutine that awaits it.
 #pragma once
 
+#include <covey/call/trace.hpp>
 #include <covey/core/bytes.hpp>
 #include <covey/task/context.hpp>
 #include <covey/task/stop.hpp>
@@ -69,6 +70,7 @@ private:
     time_point m_answered = never;  // it was not
     std::size_t m_bytes_out = 0;
     std::size_t m_bytes_in = 0;
+    trace_context m_trace;  // none: the call is not traced
 
     // Guarded by the channel's mutex, but for the step from sending to sent.
     std::atomic<phase> m_phase{phase::idle};

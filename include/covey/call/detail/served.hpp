@@ -86,6 +86,7 @@ private:
     bytes_view m_arguments;
     stop_source m_stop;
     task_context m_task;
+    trace_context m_trace;  // within the caller's span; none: the call is not traced
     covey::context m_context;
     const function_entry& m_function;
     const time_point m_begun;

@@ -16,6 +16,7 @@ COVEY_INLINE bool outgoing_call::start(std::shared_ptr<call_channel> channel, st
     m_channel = std::move(channel);
     m_waiter = waiter;
     m_context = &context;
+    if (context.trace != nullptr) m_trace = context.trace->child(m_channel->m_scheduler);
     const bool timed = m_deadline != never;
     m_gate.store(timed ? 3 : 2, std::memory_order_relaxed);
     // Armed before the call is queued: from then on a reply can come and wants to cancel them. If they are faster than the
@@ -231,9 +232,11 @@ COVEY_INLINE bool call_channel::send(outgoing_call& call, std::uint32_t index, s
     } else {
         h.flags = wire::call_by_name;
     }
+    if (call.m_trace) h.flags |= wire::call_traced;
     try {
         m_link.send(h, [&call, h](byte_buffer& out) {
             const std::size_t before = out.size();
+            if (call.m_trace) detail::append(out, call.m_trace);
             if ((h.flags & wire::call_by_name) != 0) {
                 byte_writer writer(out);
                 writer.number(fnv1a(call.m_function.name));
@@ -376,6 +379,11 @@ COVEY_INLINE void call_channel::close(errc why, const std::string& text) {
 
 COVEY_INLINE void call_channel::on_call(const wire::frame_header& h, bytes_view body) {
     task_context context = m_context;
+    trace_context caller;
+    if ((h.flags & wire::call_traced) != 0) {
+        caller = detail::take_trace_context(body);
+        if (caller) context.trace = &caller;
+    }
     if (h.deadline_us != 0) context.deadline = after(m_scheduler.now(), std::chrono::microseconds(h.deadline_us));
     const function_entry* function = nullptr;
     std::string refusal;

@@ -77,6 +77,10 @@ COVEY_INLINE served_call::served_call(call_channel& channel, const wire::frame_h
       m_times(channel.m_serving_timing.next(channel.m_records->serving.now())),
       m_bytes_in(wire::frame_header::bytes + h.size) {
     m_task.stop = m_stop.get_token();
+    if (context.trace != nullptr) {
+        m_trace = context.trace->child(channel.m_scheduler);
+        m_task.trace = &m_trace;
+    }
     m_channel->m_records->serving.begin();
 }
 

@@ -142,7 +142,7 @@ public:
           m_parent(parent),
           m_parent_context(&context),
           m_stop(context.stop),
-          m_child_context{context.scheduler, m_stop.get_token(), context.deadline, context.peer} {}
+          m_child_context{context.scheduler, m_stop.get_token(), context.deadline, context.peer, context.trace} {}
     ~join() {}  // the failure is gone by then
 
     /// The flag for a join whose first end stops the other children.
