@@ -3,6 +3,7 @@
 
 #include <covey/call/map.hpp>
 #include <covey/call/remote.hpp>
+#include <covey/call/spans.hpp>
 #include <covey/call/statistics.hpp>
 #include <covey/core/environment.hpp>
 #include <covey/mesh/changes.hpp>
@@ -91,6 +92,10 @@ public:
     covey::call_statistics call_statistics() const;
     /// The same of another peer of the mesh. Throws as `remote` does.
     task<covey::call_statistics> call_statistics_of(peer_id id);
+    /// The spans kept here (see peer_config::spans_max), of calls that have ended. For chrome_trace.hpp.
+    span_list spans() const;
+    /// The same of another peer of the mesh. Throws as `remote` does.
+    task<span_list> spans_of(peer_id id);
     /// Changes the keys of the whole mesh, or only lists them, and gives what each member answered, also those that failed. All may
     /// be repeated. Throws errc::bad_argument, with nothing sent, for the use of a key that a member lacks and the removal of one
     /// that a member uses, or when a member does not answer (see mesh::objection). New members come with what their key files say.

@@ -51,6 +51,10 @@ public:
     /// Blocks until no call is being served; false: some were after `limit`. Not for workers.
     bool wait_served(duration limit);
     detail::call_records& records() noexcept { return *m_records; }
+    /// From now on the first so many spans are kept; `name`: of this peer. Call it before there are links, or never.
+    void keep_spans(std::string name, std::size_t spans_max);
+    /// Empty if none are kept.
+    span_list spans() const;
 
     /// `co_await connect(peer)`: the channel to a member, over a link that is made if there is none. Throws
     /// errc::unknown_peer, errc::unreachable, ...; takes at most `connect_limit` or until the deadline. A failure counts as one
@@ -90,6 +94,7 @@ private:
     const peer_id m_self;
     const std::uint32_t m_credit_given;
     const view_source m_view;
+    std::string m_name;
 
     const std::shared_ptr<detail::call_records> m_records = std::make_shared<detail::call_records>();
 

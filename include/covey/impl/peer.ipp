@@ -1,7 +1,8 @@
 #pragma once
 
 #include <covey/call/build.hpp>
-#include <covey/call/detail/tell_statistics.hpp>
+#include <covey/call/chrome_trace.hpp>
+#include <covey/call/detail/tell.hpp>
 #include <covey/core/detail/concat.hpp>
 #include <covey/mesh/detail/change_list.hpp>
 #include <covey/mesh/detail/key_seal.hpp>
@@ -123,6 +124,8 @@ struct peer::state final : net::link_events {
         }
         views.emplace([this] { return membership->members(std::chrono::seconds(1)); });
         calls.emplace(env, *links, root, id, config.call_credit, [this] { return membership->members(); });
+        if (config.spans_max == 0 && !config.trace_file.empty()) config.spans_max = peer_config::spans_ordinary;
+        if (config.spans_max != 0) calls->keep_spans(config.name, config.spans_max);
         ready.store(true, std::memory_order_release);
         try {
             membership->start();
@@ -282,6 +285,17 @@ struct peer::state final : net::link_events {
 
     // ---- the end
 
+    /// When nothing is served any more.
+    void write_trace() noexcept {
+        if (config.trace_file.empty()) return;
+        try {
+            const span_list spans = calls->spans();
+            append_chrome_trace(config.trace_file, {&spans, 1});
+        } catch (const std::exception& e) {
+            env.log(log_level::warning, e.what());
+        }
+    }
+
     void close() {
         if (closing.exchange(true, std::memory_order_acq_rel)) return;
         stop.request_stop();
@@ -336,6 +350,7 @@ COVEY_INLINE peer::~peer() {
     } else {
         close();
     }
+    m_state->write_trace();
 }
 
 COVEY_INLINE peer_id peer::id() const noexcept { return m_state->id; }
@@ -422,6 +437,12 @@ COVEY_INLINE call_statistics peer::call_statistics() const { return m_state->cal
 
 COVEY_INLINE task<call_statistics> peer::call_statistics_of(peer_id id) {
     return remote(on(id, {.deadline = std::chrono::seconds(5)}), fn<detail::tell_call_statistics>);
+}
+
+COVEY_INLINE span_list peer::spans() const { return m_state->calls->spans(); }
+
+COVEY_INLINE task<span_list> peer::spans_of(peer_id id) {
+    return remote(on(id, {.deadline = std::chrono::seconds(5)}), fn<detail::tell_spans>);
 }
 
 COVEY_INLINE mesh::rejection_counts peer::rejections() const { return m_state->membership->rejections(); }

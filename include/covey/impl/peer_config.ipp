@@ -68,6 +68,7 @@ COVEY_INLINE peer_config peer_config::from_environment() {
     if (const char* text = std::getenv("COVEY_MEMORY_MIB")) c.memory_mib = detail::parse_memory(text);
     if (const char* text = std::getenv("COVEY_PROFILE")) c.profile = text;
     if (const char* text = std::getenv("COVEY_MEMBERSHIP")) c.settings = detail::split_list(text);
+    if (const char* text = std::getenv("COVEY_TRACE")) c.trace_file = text;
     return c;
 }
 

@@ -109,6 +109,7 @@
 #include <covey/mesh/view.hpp>
 #include <covey/mesh/view_message.hpp>
 #include <covey/call/build.hpp>
+#include <covey/call/chrome_trace.hpp>
 #include <covey/call/context.hpp>
 #include <covey/call/detail/channel.hpp>
 #include <covey/call/detail/counters.hpp>
@@ -118,7 +119,8 @@
 #include <covey/call/detail/served.hpp>
 #include <covey/call/detail/served_table.hpp>
 #include <covey/call/detail/serving_count.hpp>
-#include <covey/call/detail/tell_statistics.hpp>
+#include <covey/call/detail/span_log.hpp>
+#include <covey/call/detail/tell.hpp>
 #include <covey/call/detail/thread_number.hpp>
 #include <covey/call/expose.hpp>
 #include <covey/call/function_table.hpp>
@@ -126,6 +128,7 @@
 #include <covey/call/options.hpp>
 #include <covey/call/remote.hpp>
 #include <covey/call/service.hpp>
+#include <covey/call/spans.hpp>
 #include <covey/call/statistics.hpp>
 #include <covey/call/trace.hpp>
 #include <covey/sim/agenda.hpp>
@@ -197,13 +200,15 @@
 #include <covey/mesh/impl/view_service.ipp>
 #include <covey/call/impl/build.ipp>
 #include <covey/call/impl/channel.ipp>
+#include <covey/call/impl/chrome_trace.ipp>
 #include <covey/call/impl/counters.ipp>
 #include <covey/call/impl/function_table.ipp>
 #include <covey/call/impl/remote.ipp>
 #include <covey/call/impl/served.ipp>
 #include <covey/call/impl/service.ipp>
+#include <covey/call/impl/span_log.ipp>
 #include <covey/call/impl/statistics.ipp>
-#include <covey/call/impl/tell_statistics.ipp>
+#include <covey/call/impl/tell.ipp>
 #include <covey/call/impl/trace.ipp>
 #include <covey/sim/impl/chaos.ipp>
 #include <covey/sim/impl/event_queue.ipp>

@@ -70,7 +70,8 @@ private:
     time_point m_answered = never;  // it was not
     std::size_t m_bytes_out = 0;
     std::size_t m_bytes_in = 0;
-    trace_context m_trace;  // none: the call is not traced
+    trace_context m_trace;      // none: the call is not traced
+    std::uint8_t m_worker = 0;  // thread that made it, if its span is kept
 
     // Guarded by the channel's mutex, but for the step from sending to sent.
     std::atomic<phase> m_phase{phase::idle};

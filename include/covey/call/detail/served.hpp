@@ -86,7 +86,9 @@ private:
     bytes_view m_arguments;
     stop_source m_stop;
     task_context m_task;
-    trace_context m_trace;  // within the caller's span; none: the call is not traced
+    trace_context m_trace;            // within the caller's span; none: the call is not traced
+    std::uint64_t m_parent_span = 0;  // the caller's
+    std::uint8_t m_worker = 0;        // thread that read it, if its span is kept
     covey::context m_context;
     const function_entry& m_function;
     const time_point m_begun;

@@ -16,7 +16,8 @@ COVEY_INLINE bool outgoing_call::start(std::shared_ptr<call_channel> channel, st
     m_channel = std::move(channel);
     m_waiter = waiter;
     m_context = &context;
-    if (context.trace != nullptr) m_trace = context.trace->child(m_channel->m_scheduler);
+    m_trace = m_channel->m_records->span_within(context.trace, m_channel->m_scheduler);
+    if (m_channel->m_records->keeps(m_trace)) m_worker = static_cast<std::uint8_t>(detail::thread_number());
     const bool timed = m_deadline != never;
     m_gate.store(timed ? 3 : 2, std::memory_order_relaxed);
     // Armed before the call is queued: from then on a reply can come and wants to cancel them. If they are faster than the
@@ -30,8 +31,23 @@ COVEY_INLINE bool outgoing_call::start(std::shared_ptr<call_channel> channel, st
 COVEY_INLINE void outgoing_call::finish() {
     m_on_stop.reset();
     m_context->enter();
-    const time_point end = m_times == 0 || m_answered != never ? m_answered : m_channel->m_scheduler.now();
-    m_channel->m_records->counters.made(m_function, {detail::how_it_ended(m_failure), end - m_begun, m_times, m_bytes_out, m_bytes_in});
+    detail::call_records& records = *m_channel->m_records;
+    const bool is_kept = records.keeps(m_trace);
+    const bool is_timed = m_times != 0 || is_kept;
+    const time_point end = m_answered != never || !is_timed ? m_answered : m_channel->m_scheduler.now();
+    const std::size_t how = detail::how_it_ended(m_failure);
+    records.counters.made(m_function, {how, end - m_begun, m_times, m_bytes_out, m_bytes_in});
+    if (is_kept) {
+        records.spans->add({.context = m_trace,
+                            .parent = m_context->trace != nullptr ? m_context->trace->span : 0,
+                            .function = &m_function,
+                            .other = m_channel->m_link.peer(),
+                            .begin = m_begun,
+                            .end = end,
+                            .kind = span_kind::made,
+                            .how = static_cast<std::uint8_t>(how),
+                            .worker = m_worker});
+    }
     m_channel.reset();
     if (m_failure) std::rethrow_exception(m_failure);
 }
@@ -112,7 +128,7 @@ COVEY_INLINE void call_channel::begin(outgoing_call& call) {
         }
         if (why) call.m_phase = outgoing_call::phase::done;
     }
-    if (call.m_times != 0) call.m_begun = m_scheduler.now();
+    if (call.m_times != 0 || m_records->keeps(call.m_trace)) call.m_begun = m_scheduler.now();
     if (generation != 0) {
         if (!send_in_slot(call, index, generation)) pump();  // somebody may have come to wait for that slot
     } else if (why) {

@@ -77,17 +77,29 @@ COVEY_INLINE served_call::served_call(call_channel& channel, const wire::frame_h
       m_times(channel.m_serving_timing.next(channel.m_records->serving.now())),
       m_bytes_in(wire::frame_header::bytes + h.size) {
     m_task.stop = m_stop.get_token();
-    if (context.trace != nullptr) {
-        m_trace = context.trace->child(channel.m_scheduler);
-        m_task.trace = &m_trace;
-    }
+    m_trace = channel.m_records->span_within(context.trace, channel.m_scheduler);
+    if (context.trace != nullptr) m_parent_span = context.trace->span;
+    if (m_trace) m_task.trace = &m_trace;
+    if (channel.m_records->keeps(m_trace)) m_worker = static_cast<std::uint8_t>(detail::thread_number());
     m_channel->m_records->serving.begin();
 }
 
 COVEY_INLINE served_call::~served_call() {
     detail::call_records& records = *m_channel->m_records;
-    const duration took = m_times != 0 ? m_channel->m_scheduler.now() - m_begun : duration::zero();
-    records.counters.served(m_function, {m_how, took, m_times, m_bytes_out, m_bytes_in});
+    const bool is_kept = records.keeps(m_trace);
+    const time_point end = m_times != 0 || is_kept ? m_channel->m_scheduler.now() : m_begun;
+    records.counters.served(m_function, {m_how, end - m_begun, m_times, m_bytes_out, m_bytes_in});
+    if (is_kept) {
+        records.spans->add({.context = m_trace,
+                            .parent = m_parent_span,
+                            .function = &m_function,
+                            .other = m_context.caller(),
+                            .begin = m_begun,
+                            .end = end,
+                            .kind = span_kind::served,
+                            .how = static_cast<std::uint8_t>(m_how),
+                            .worker = m_worker});
+    }
     records.serving.end();
 }
 

@@ -72,6 +72,19 @@ COVEY_INLINE void call_service::close(const std::string& text) {
 
 COVEY_INLINE bool call_service::wait_served(duration limit) { return m_records->serving.wait_none(limit); }
 
+COVEY_INLINE void call_service::keep_spans(std::string name, std::size_t spans_max) {
+    m_name = std::move(name);
+    m_records->spans = std::make_unique<detail::span_log>(spans_max);
+}
+
+COVEY_INLINE span_list call_service::spans() const {
+    span_list all;
+    all.peer = m_self;
+    all.name = m_name;
+    if (m_records->spans != nullptr) m_records->spans->read(all);
+    return all;
+}
+
 COVEY_INLINE std::shared_ptr<call_channel> call_service::find(peer_id peer) const {
     const std::shared_ptr<net::link> link = m_links.find(peer);
     return link != nullptr ? call_channel::of(*link) : nullptr;
