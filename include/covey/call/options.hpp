@@ -19,6 +19,9 @@ struct call_options {
     int retries = 0;
     /// The peer to run on; none: the library chooses.
     peer_id target{};
+    /// The function runs at most once, however often the call is made again: attempts that may have run are repeated on the same peer
+    /// only, which gives the answer of the first. Not repeated later than 5 minutes after the first.
+    bool at_most_once = false;
 };
 static_assert(std::is_trivially_destructible_v<call_options>);
 

@@ -27,8 +27,8 @@ public:
     using result = typename Signature::result;
 
     remote_awaiter(std::shared_ptr<call_channel> channel, const function_entry& entry, const F& f,
-                   const typename Signature::values& arguments, time_point deadline) noexcept
-        : outgoing_call(entry, deadline), m_channel_to_use(std::move(channel)), m_entry(entry), m_f(f), m_arguments(arguments) {}
+                   const typename Signature::values& arguments, time_point deadline, once_number once) noexcept
+        : outgoing_call(entry, deadline, once), m_channel_to_use(std::move(channel)), m_entry(entry), m_f(f), m_arguments(arguments) {}
 
     bool await_ready() const noexcept { return false; }
     template <class Promise>
@@ -113,7 +113,8 @@ duration retry_pause(int attempt, std::uint64_t random) noexcept;
 /// One attempt on one peer.
 template <class Signature, class F>
 task<typename Signature::result> attempt(call_service& service, peer_id target, const function_entry& entry, const F& f,
-                                         const typename Signature::values& arguments, time_point deadline, bool arguments_again) {
+                                         const typename Signature::values& arguments, time_point deadline, bool arguments_again,
+                                         once_number once) {
     const call_service::load_mark mark(service, target);
     if (target == service.self()) {
         task<typename Signature::result> here = run_here<Signature>(service, entry, f, arguments, arguments_again);
@@ -122,7 +123,7 @@ task<typename Signature::result> attempt(call_service& service, peer_id target, 
     }
     std::shared_ptr<call_channel> channel = co_await service.connect(target, deadline, entry);
     if (!entry.named && !channel->same_table()) throw_build_mismatch(entry, channel->link());
-    co_return co_await remote_awaiter<Signature, F>(std::move(channel), entry, f, arguments, deadline);
+    co_return co_await remote_awaiter<Signature, F>(std::move(channel), entry, f, arguments, deadline, once);
 }
 
 template <class Signature, class F>
@@ -135,13 +136,21 @@ task<typename Signature::result> remote_call(call_options options, const functio
     std::vector<peer_id> failed;
     int retries = options.retries;
     int elsewhere = options.target ? 0 : 3;  // tries left for a call that surely did not run
+    std::optional<once_numbers::ticket> once;
+    peer_id only{};  // where it may have run already, if it must not run twice
     for (int n = 1;; ++n) {
-        const peer_id target = options.target ? options.target : service.choose(failed);
+        const peer_id target = options.target ? options.target : only ? only : service.choose(failed);
+        if (options.at_most_once && (!once || once->target() != target)) once.emplace(service.numbers(), target, service.env().now());
+        const once_number number = once ? once->number() : once_number{};
         std::exception_ptr failure;
         try {
-            co_return co_await attempt<Signature>(service, target, entry, f, arguments, deadline, retries > 0 || elsewhere > 0);
+            co_return co_await attempt<Signature>(service, target, entry, f, arguments, deadline, retries > 0 || elsewhere > 0, number);
         } catch (const error& e) {
             if (!is_retryable(e)) throw;
+            if (once && (e.code() == errc::link_lost || e.code() == errc::peer_lost)) {
+                only = target;
+                elsewhere = 0;
+            }
             if ((e.code() == errc::unreachable || e.code() == errc::unknown_peer) && elsewhere > 0) {
                 --elsewhere;
             } else if (retries-- <= 0) {
@@ -152,6 +161,7 @@ task<typename Signature::result> remote_call(call_options options, const functio
         failed.push_back(target);
         const duration pause = retry_pause(n, service.env().random());
         if (deadline != never && service.env().now() + pause >= deadline) std::rethrow_exception(failure);
+        if (once && service.env().now() + pause >= once->since() + once_table::again_max) std::rethrow_exception(failure);
         co_await schedule_after(pause);
     }
 }

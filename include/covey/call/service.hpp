@@ -50,6 +50,8 @@ public:
     std::size_t serving() const noexcept { return m_records->serving.now(); }
     /// Blocks until no call is being served; false: some were after `limit`. Not for workers.
     bool wait_served(duration limit);
+    /// For calls that must not run twice.
+    detail::once_numbers& numbers() noexcept { return m_numbers; }
     detail::call_records& records() noexcept { return *m_records; }
     /// From now on the first so many spans are kept; `name`: of this peer. Call it before there are links, or never.
     void keep_spans(std::string name, std::size_t spans_max);
@@ -95,6 +97,7 @@ private:
     const std::uint32_t m_credit_given;
     const view_source m_view;
     std::string m_name;
+    detail::once_numbers m_numbers;
 
     const std::shared_ptr<detail::call_records> m_records = std::make_shared<detail::call_records>();
 

@@ -114,6 +114,8 @@
 #include <covey/call/detail/channel.hpp>
 #include <covey/call/detail/counters.hpp>
 #include <covey/call/detail/local_call.hpp>
+#include <covey/call/detail/once_numbers.hpp>
+#include <covey/call/detail/once_table.hpp>
 #include <covey/call/detail/outgoing.hpp>
 #include <covey/call/detail/records.hpp>
 #include <covey/call/detail/served.hpp>
@@ -203,6 +205,7 @@
 #include <covey/call/impl/chrome_trace.ipp>
 #include <covey/call/impl/counters.ipp>
 #include <covey/call/impl/function_table.ipp>
+#include <covey/call/impl/once_table.ipp>
 #include <covey/call/impl/remote.ipp>
 #include <covey/call/impl/served.ipp>
 #include <covey/call/impl/service.ipp>

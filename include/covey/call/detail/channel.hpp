@@ -83,6 +83,7 @@ private:
     void release(std::uint32_t index) noexcept;  // with the mutex held
     void unlink(outgoing_call& call) noexcept;   // with the mutex held
     [[noreturn]] void rethrow_failure(const function_entry& function, bytes_view body) const;
+    static void append_failure(byte_buffer& out, failure_kind kind, errc code, std::string_view type, std::string_view text);
     /// Bytes of the frame; 0: it was not sent.
     std::size_t send_failure(std::uint32_t index, std::uint32_t generation, failure_kind kind, errc code, std::string_view type,
                              std::string_view text) noexcept;

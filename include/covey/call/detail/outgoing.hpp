@@ -1,6 +1,7 @@
 // A call that waits for its reply. It lives in the frame of the coroutine that awaits it.
 #pragma once
 
+#include <covey/call/detail/once_numbers.hpp>
 #include <covey/call/trace.hpp>
 #include <covey/core/bytes.hpp>
 #include <covey/task/context.hpp>
@@ -21,8 +22,8 @@ struct function_entry;
 /// the completion, the timer if there is one, and each sender that holds it.
 class outgoing_call : timer {
 public:
-    outgoing_call(const function_entry& function, time_point deadline) noexcept
-        : timer(&fired), m_function(function), m_deadline(deadline) {}
+    outgoing_call(const function_entry& function, time_point deadline, detail::once_number once) noexcept
+        : timer(&fired), m_function(function), m_deadline(deadline), m_once(once) {}
 
 protected:
     ~outgoing_call() = default;
@@ -59,6 +60,7 @@ private:
 
     const function_entry& m_function;
     const time_point m_deadline;
+    const detail::once_number m_once;
     std::shared_ptr<call_channel> m_channel;
     std::coroutine_handle<> m_waiter;
     const task_context* m_context = nullptr;

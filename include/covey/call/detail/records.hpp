@@ -2,6 +2,7 @@
 #pragma once
 
 #include <covey/call/detail/counters.hpp>
+#include <covey/call/detail/once_table.hpp>
 #include <covey/call/detail/serving_count.hpp>
 #include <covey/call/detail/span_log.hpp>
 
@@ -13,6 +14,7 @@ namespace covey::detail {
 struct call_records {
     serving_count serving;
     call_counters counters;
+    once_table once;
     std::unique_ptr<span_log> spans;  ///< null: none are kept; set before the first call
 
     /// The span of a call within another; without one, the first of a trace if spans are kept, else none.

@@ -16,7 +16,7 @@ namespace covey {
 class served_call {
 public:
     served_call(call_channel& channel, const wire::frame_header& h, bytes_view arguments, const task_context& context,
-                const function_entry& function);
+                const function_entry& function, const detail::once_table::attempt& once);
     served_call(const served_call&) = delete;
     served_call& operator=(const served_call&) = delete;
     ~served_call();
@@ -54,22 +54,32 @@ public:
         h.generation = m_generation;
         // The slot is given back first: the caller may use it again as soon as it reads the reply.
         leave();
+        if (m_once != nullptr) {
+            byte_buffer body;
+            encode(body);
+            return reply_once(h, body.view());
+        }
         m_channel->link().send(h, [&](byte_buffer& out) {
             const std::size_t before = out.size();
             encode(out);
             m_bytes_out = wire::frame_header::bytes + out.size() - before;
         });
     }
+    /// Of a call that must not run twice: this is not its first attempt, so the answer of that one is waited for and sent.
+    bool is_again() const noexcept { return m_once != nullptr && !m_is_first; }
+    covey::task<void> reply_again();
     /// Answers with the exception being handled.
     void fail() noexcept;
 
     /// A call that is to be served by `function`, detached: every outcome becomes an answer. It begins with `serve`.
     static served_call& make(call_channel& channel, const wire::frame_header& h, bytes_view arguments, const task_context& context,
-                             const function_entry& function);
+                             const function_entry& function, const detail::once_table::attempt& once);
     void serve();
 
     /// For who has taken it out of the table, and does not touch it afterwards.
     void stop() noexcept;
+    /// The same when its link is lost: a call that must not run twice goes on, for its caller may come back for the answer.
+    void lose() noexcept;
     /// True: nobody else holds it.
     bool let_go() noexcept {
         return m_holders.load(std::memory_order_acquire) == 1 || m_holders.fetch_sub(1, std::memory_order_acq_rel) == 1;
@@ -79,11 +89,14 @@ private:
     enum class stage : unsigned char { decoding, running, answering };
 
     void leave() noexcept;
+    void reply_once(const wire::frame_header& h, bytes_view body);
 
     std::shared_ptr<call_channel> m_channel;
     const std::uint32_t m_slot;
     const std::uint32_t m_generation;
     bytes_view m_arguments;
+    const std::shared_ptr<detail::once_entry> m_once;  // null: it may run any number of times
+    const bool m_is_first;
     stop_source m_stop;
     task_context m_task;
     trace_context m_trace;            // within the caller's span; none: the call is not traced

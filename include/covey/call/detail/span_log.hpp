@@ -18,10 +18,10 @@ public:
     static constexpr std::size_t spans_most = std::size_t{1} << 18;
 
     struct entry {
-        trace_context context;
+        trace_context context{};
         std::uint64_t parent = 0;  ///< 0: none that is known
         const function_entry* function = nullptr;
-        peer_id other;
+        peer_id other{};
         time_point begin{};
         time_point end{};
         span_kind kind{};

@@ -249,10 +249,12 @@ COVEY_INLINE bool call_channel::send(outgoing_call& call, std::uint32_t index, s
         h.flags = wire::call_by_name;
     }
     if (call.m_trace) h.flags |= wire::call_traced;
+    if (call.m_once) h.flags |= wire::call_once;
     try {
         m_link.send(h, [&call, h](byte_buffer& out) {
             const std::size_t before = out.size();
             if (call.m_trace) detail::append(out, call.m_trace);
+            if (call.m_once) call.m_once.append_to(out);
             if ((h.flags & wire::call_by_name) != 0) {
                 byte_writer writer(out);
                 writer.number(fnv1a(call.m_function.name));
@@ -379,7 +381,14 @@ COVEY_INLINE void call_channel::close(errc why, const std::string& text) {
         }
     }
     // Without the mutex: what is stopped may be waiting for a call of this very channel.
-    m_serving.take_all([](served_call& call) { call.stop(); });
+    const bool may_come_again = why != errc::peer_lost && why != errc::shut_down;
+    m_serving.take_all([may_come_again](served_call& call) {
+        if (may_come_again) {
+            call.lose();
+        } else {
+            call.stop();
+        }
+    });
     for (outgoing_call* call : sent) {
         call->fail(std::make_exception_ptr(error(
             why, detail::concat({m_link.description(), ", while it ran ", call->m_function.readable_name(), ": ", text}), m_link.peer())));
@@ -400,6 +409,8 @@ COVEY_INLINE void call_channel::on_call(const wire::frame_header& h, bytes_view 
         caller = detail::take_trace_context(body);
         if (caller) context.trace = &caller;
     }
+    const bool is_once = (h.flags & wire::call_once) != 0;
+    const detail::once_number number = is_once ? detail::once_number::take(body) : detail::once_number{};
     if (h.deadline_us != 0) context.deadline = after(m_scheduler.now(), std::chrono::microseconds(h.deadline_us));
     const function_entry* function = nullptr;
     std::string refusal;
@@ -438,11 +449,20 @@ COVEY_INLINE void call_channel::on_call(const wire::frame_header& h, bytes_view 
                                     (h.slot >= m_credit_given ? detail::concat({"beyond the ", m_credit_given, " granted"}) : "in use")}));
     }
     if (m_closed.load(std::memory_order_relaxed)) return;
-    served_call& call = served_call::make(*this, h, body, context, *function);
+    detail::once_table::attempt once;
+    if (is_once) {
+        once = m_records->once.begin(m_link.peer(), number, m_scheduler.now());
+        if (once.entry == nullptr) {
+            m_records->counters.refused(once.refusal);
+            send_failure(h.slot, h.generation, failure_kind::library, once.refusal, {}, once.why);
+            return;
+        }
+    }
+    served_call& call = served_call::make(*this, h, body, context, *function, once);
     m_serving.enter(h.slot, h.generation, call);
     // Either this sees that the channel was closed, or `close` sees the call and stops it.
     if (m_closed) {
-        if (served_call* const mine = m_serving.take(h.slot, h.generation)) mine->stop();
+        if (served_call* const mine = m_serving.take(h.slot, h.generation)) mine->lose();
     }
     call.serve();
 }
@@ -450,6 +470,15 @@ COVEY_INLINE void call_channel::on_call(const wire::frame_header& h, bytes_view 
 COVEY_INLINE void call_channel::on_cancel(const wire::frame_header& h) {
     // It may have been answered meanwhile: then there is nothing to cancel.
     if (served_call* const call = m_serving.take(h.slot, h.generation)) call->stop();
+}
+
+COVEY_INLINE void call_channel::append_failure(byte_buffer& out, failure_kind kind, errc code, std::string_view type,
+                                               std::string_view text) {
+    byte_writer writer(out);
+    writer.number(kind);
+    writer.number(static_cast<std::uint16_t>(code));
+    writer.text(type.substr(0, 1024));
+    writer.text(text.substr(0, 64 * 1024));
 }
 
 COVEY_INLINE std::size_t call_channel::send_failure(std::uint32_t index, std::uint32_t generation, failure_kind kind, errc code,
@@ -467,11 +496,7 @@ COVEY_INLINE std::size_t call_channel::send_failure(std::uint32_t index, std::ui
         }
         m_link.send(h, [&](byte_buffer& out) {
             const std::size_t before = out.size();
-            byte_writer writer(out);
-            writer.number(kind);
-            writer.number(static_cast<std::uint16_t>(code));
-            writer.text(type.substr(0, 1024));
-            writer.text(text.substr(0, 64 * 1024));
+            append_failure(out, kind, code, type, text);
             bytes = wire::frame_header::bytes + out.size() - before;
         });
     } catch (const std::exception&) {

@@ -16,6 +16,7 @@
 #include <cstring>
 #include <map>
 #include <optional>
+#include <utility>
 
 namespace covey {
 
@@ -234,7 +235,7 @@ COVEY_INLINE std::vector<std::int64_t> clock_offsets(std::span<const span_list> 
             const auto [caller, server] = pair;
             if (is_known[caller] == is_known[server] || (best && best->way_ns <= d.way_ns)) continue;
             next = is_known[caller] ? server : caller;
-            best = {is_known[caller] ? offsets[caller] + d.offset_ns : offsets[server] - d.offset_ns, d.way_ns};
+            best = detail::clock_difference{is_known[caller] ? offsets[caller] + d.offset_ns : offsets[server] - d.offset_ns, d.way_ns};
         }
         if (!best) return offsets;
         is_known[next] = true;

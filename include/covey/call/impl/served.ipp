@@ -15,8 +15,8 @@ namespace detail {
 struct serving {
     struct promise_type final : recycled_frame, served_call {
         promise_type(call_channel& channel, const wire::frame_header& h, bytes_view arguments, const task_context& context,
-                     const function_entry& function)
-            : served_call(channel, h, arguments, context, function) {}
+                     const function_entry& function, const once_table::attempt& once)
+            : served_call(channel, h, arguments, context, function, once) {}
         const task_context& context() const noexcept { return served_call::task(); }
         std::uint32_t inherited_flags() const noexcept { return 0; }
         serving get_return_object() noexcept { return {this}; }
@@ -48,10 +48,15 @@ struct own_call {
     served_call& await_resume() const noexcept { return *m_call; }
 };
 
-inline serving serve_call(call_channel&, const wire::frame_header&, bytes_view, const task_context&, const function_entry& function) {
+inline serving serve_call(call_channel&, const wire::frame_header&, bytes_view, const task_context&, const function_entry& function,
+                          const once_table::attempt&) {
     served_call& call = co_await own_call{};
     try {
-        co_await function.serve(call);
+        if (call.is_again()) {
+            co_await call.reply_again();
+        } else {
+            co_await function.serve(call);
+        }
     } catch (...) {
         call.fail();
     }
@@ -65,11 +70,14 @@ COVEY_INLINE std::string current_exception_type() {
 }  // namespace detail
 
 COVEY_INLINE served_call::served_call(call_channel& channel, const wire::frame_header& h, bytes_view arguments, const task_context& context,
-                                      const function_entry& function)
+                                      const function_entry& function, const detail::once_table::attempt& once)
     : m_channel(call_channel::of(channel.link())),
       m_slot(h.slot),
       m_generation(h.generation),
       m_arguments(arguments),
+      m_once(once.entry),
+      m_is_first(once.is_first),
+      m_stop(once.is_first ? once.entry->stop.get_token() : stop_token{}),
       m_task(context),
       m_context(channel.link().peer(), channel.m_self, m_task),
       m_function(function),
@@ -104,8 +112,9 @@ COVEY_INLINE served_call::~served_call() {
 }
 
 COVEY_INLINE served_call& served_call::make(call_channel& channel, const wire::frame_header& h, bytes_view arguments,
-                                            const task_context& context, const function_entry& function) {
-    return *detail::serve_call(channel, h, arguments, context, function).call;
+                                            const task_context& context, const function_entry& function,
+                                            const detail::once_table::attempt& once) {
+    return *detail::serve_call(channel, h, arguments, context, function, once).call;
 }
 
 COVEY_INLINE void served_call::serve() { resume_work(detail::coroutine_of(*this)); }
@@ -113,6 +122,34 @@ COVEY_INLINE void served_call::serve() { resume_work(detail::coroutine_of(*this)
 COVEY_INLINE void served_call::stop() noexcept {
     m_stop.request_stop();
     if (let_go()) detail::coroutine_of(*this).destroy();
+}
+
+COVEY_INLINE void served_call::lose() noexcept {
+    if (m_once == nullptr || !m_is_first) return stop();
+    if (let_go()) detail::coroutine_of(*this).destroy();
+}
+
+COVEY_INLINE void served_call::reply_once(const wire::frame_header& h, bytes_view body) {
+    // One that is too large is refused by the link, and that is the answer.
+    if (body.size() <= m_channel->link().remote().body_bytes_max) m_channel->m_records->once.end(*m_once, h.kind, body);
+    m_bytes_out = wire::frame_header::bytes + body.size();
+    m_channel->link().send(h, body);
+}
+
+COVEY_INLINE task<void> served_call::reply_again() {
+    co_await begin();
+    co_await m_once->ended.wait();
+    ran();
+    co_await room();
+    if (!m_once->is_kept) throw error(errc::message_too_large, "the call has run, but its result was too large to be kept");
+    wire::frame_header h;
+    h.kind = m_once->kind;
+    h.slot = m_slot;
+    h.generation = m_generation;
+    leave();
+    m_bytes_out = wire::frame_header::bytes + m_once->body.size();
+    m_how = h.kind == wire::frame_kind::reply ? call_counts::value : call_counts::exception;
+    m_channel->link().send(h, m_once->body.view());
 }
 
 COVEY_INLINE void served_call::leave() noexcept {
@@ -126,6 +163,11 @@ COVEY_INLINE void served_call::fail() noexcept {
         m_how = kind == failure_kind::stopped     ? call_counts::stopped
                 : kind == failure_kind::exception ? call_counts::exception
                                                   : static_cast<std::size_t>(code);
+        if (m_once != nullptr && m_is_first) {
+            byte_buffer body;
+            call_channel::append_failure(body, kind, code, type, text);
+            m_channel->m_records->once.end(*m_once, wire::frame_kind::failure, body.view());
+        }
         m_bytes_out = m_channel->send_failure(m_slot, m_generation, kind, code, type, text);
     };
     try {

@@ -58,6 +58,7 @@ COVEY_INLINE void call_service::on_peer_lost(peer_id peer, const std::string& te
         lost = select([peer](const net::link& link) { return link.peer() == peer; });
     }
     for (const auto& channel : lost) channel->close(errc::peer_lost, text);
+    m_records->once.stop(peer);
 }
 
 COVEY_INLINE void call_service::close(const std::string& text) {
@@ -68,6 +69,7 @@ COVEY_INLINE void call_service::close(const std::string& text) {
         all = select([](const net::link&) { return true; });
     }
     for (const auto& channel : all) channel->close(errc::shut_down, text);
+    m_records->once.close();
 }
 
 COVEY_INLINE bool call_service::wait_served(duration limit) { return m_records->serving.wait_none(limit); }
