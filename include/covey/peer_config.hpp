@@ -52,8 +52,8 @@ struct peer_config {
     net::link_config links{};
     /// Calls that each other peer may have in flight towards this one; more wait there.
     std::uint32_t call_credit = 1024;
-    /// Spans of calls to keep (call/spans.hpp), some 100 bytes each; later ones are only counted. 0: none, unless there is a trace file. With
-    /// it every call made or served here is traced.
+    /// Spans of calls to keep (call/spans.hpp), some 100 bytes each; later ones are only counted. With any, every call made or served
+    /// here is traced. 0: none, unless there is a trace file.
     std::size_t spans_max = 0;
     static constexpr std::size_t spans_ordinary = 65536;
     /// Where the peer's spans are written to at its end, as a trace for Perfetto (call/chrome_trace.hpp). What is there is kept and
@@ -66,7 +66,8 @@ struct peer_config {
 
     /// From COVEY_BIND, COVEY_JOIN, COVEY_KEY_FILE, COVEY_CLUSTER, COVEY_NAME, COVEY_THREADS, COVEY_ROLE (main, serve), COVEY_LABELS
     /// ("zone=a,rack=3"), COVEY_RESOURCES ("licences=2"), COVEY_GPUS, COVEY_MEMORY_MIB, COVEY_PROFILE and COVEY_MEMBERSHIP
-    /// ("probe_interval=200ms"), COVEY_TRACE (the trace file). Lists are comma-separated. Throws errc::bad_argument for a value that cannot be meant.
+    /// ("probe_interval=200ms"), COVEY_TRACE (the trace file). Lists are comma-separated. Throws errc::bad_argument for a value that
+    /// cannot be meant.
     static peer_config from_environment();
 
     /// "zone=a" and "licences=2"; of several of one name the last counts. Throw errc::bad_argument, with the text, for what is not

@@ -3,6 +3,7 @@
 #include <peerd/observer.hpp>
 #include <peerd/output.hpp>
 
+#include <covey/call/chrome_trace.hpp>
 #include <covey/covey.hpp>
 
 #include <nlohmann/json.hpp>
@@ -135,6 +136,24 @@ int run_calls(const mesh_options& options) {
         if (seen.refused[i] != 0)
             std::printf("refused: %llu (%s)\n", static_cast<unsigned long long>(seen.refused[i]), name_of(static_cast<errc>(i)));
     }
+    return 0;
+}
+
+int run_trace(const mesh_options& options) {
+    observer looking(options, "peerd-trace");
+    const std::vector<covey::member> members = looking.view().members;
+    covey::peer& self = looking.self();
+    std::vector<covey::span_list> all;
+    for (const covey::member& m : members) {
+        if (m.role() == covey::member_role::observer) continue;
+        try {
+            self.run(covey::timeout(know(self, m.id()), answer_limit));
+            all.push_back(self.run(self.spans_of(m.id())));
+        } catch (const covey::error& e) {
+            std::fprintf(stderr, "peerd: %s: %s\n", m.name().c_str(), e.what());
+        }
+    }
+    std::fputs(covey::chrome_trace(all).c_str(), stdout);
     return 0;
 }
 

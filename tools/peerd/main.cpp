@@ -116,6 +116,11 @@ int run(int argc, char** argv) {
     calls->add_flag("--json", mesh.json, "For programs: a JSON object");
     add_mesh_options(*calls, mesh);
 
+    CLI::App* trace =
+        app.add_subcommand("trace", "Print the calls that the members of a mesh have kept (COVEY_TRACE), as JSON for Perfetto");
+    trace->add_option("--address", mesh.address, "A member of the mesh")->type_name("HOST:PORT")->capture_default_str();
+    add_mesh_options(*trace, mesh);
+
     using covey::mesh::key_operation;
     CLI::App* keys = app.add_subcommand("keys", "List or exchange the keys of a running mesh: install, use, remove");
     keys->require_subcommand(1);
@@ -162,6 +167,7 @@ int run(int argc, char** argv) {
     if (up->parsed()) return peerd::run_up(mesh);
     if (members->parsed()) return peerd::run_members(mesh);
     if (calls->parsed()) return peerd::run_calls(mesh);
+    if (trace->parsed()) return peerd::run_trace(mesh);
     if (settings->parsed()) return peerd::run_settings();
     for (const auto& [command, what] : on_keys) {
         if (command->parsed()) return peerd::run_keys(mesh, what, changed_key);

@@ -24,8 +24,8 @@ enum class frame_kind : std::uint8_t {
 inline constexpr std::uint8_t call_by_name = 1;
 /// Flag of a call: a trace context stands in front of the body: ids of the trace (16 bytes) and of the caller's span (8), flags (1).
 inline constexpr std::uint8_t call_traced = 2;
-/// Flag of a call: it must not run twice. Behind the trace context, if there is one, stand its number among the caller's calls and the lowest
-/// one that may be tried again (8 bytes each).
+/// Flag of a call: it must not run twice. Behind the trace context, if there is one, stand its number among the caller's calls and
+/// the lowest one that may be tried again (8 bytes each).
 inline constexpr std::uint8_t call_once = 4;
 
 /// The header of every frame. Fields that a kind does not use are zero.
