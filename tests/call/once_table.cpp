@@ -76,6 +76,22 @@ TEST_CASE("calls, callers and answers are bounded", "[call][once]") {
     CHECK(next.entry->is_kept);
 }
 
+TEST_CASE("calls of all callers together are bounded, and what is forgotten makes room", "[call][once]") {
+    once_table table;
+    constexpr std::uint64_t callers = once_table::remembered_max / once_table::calls_max;
+    for (std::uint64_t id = 1; id <= callers; ++id) {
+        for (std::uint64_t n = 1; n <= once_table::calls_max; ++n) {
+            const once_table::attempt a = table.begin(peer_id{id}, {n, 1}, begin);
+            if (!a.is_first) FAIL("refused at " << id << ", " << n);
+            if (n == 1) table.end(*a.entry, wire::frame_kind::reply, {});
+        }
+    }
+    CHECK(table.begin(peer_id{callers + 1}, {1, 1}, begin).refusal == errc::overloaded);
+    CHECK_FALSE(table.begin(alice, {2, 2}, begin).is_first);  // the first is forgotten with this
+    CHECK(table.begin(peer_id{callers + 1}, {1, 1}, begin).is_first);
+    CHECK(table.begin(peer_id{callers + 1}, {2, 1}, begin).refusal == errc::overloaded);
+}
+
 TEST_CASE("a caller that has been silent for long is forgotten, but for what runs", "[call][once]") {
     once_table table;
     const once_table::attempt done = table.begin(alice, {1, 1}, begin);

@@ -31,8 +31,9 @@ struct once_entry {
 /// again. Thread-safe.
 class once_table {
 public:
-    static constexpr std::size_t calls_max = 4096;    ///< of one caller
-    static constexpr std::size_t callers_max = 4096;  ///< at a time
+    static constexpr std::size_t calls_max = 4096;          ///< of one caller
+    static constexpr std::size_t callers_max = 4096;        ///< at a time
+    static constexpr std::size_t remembered_max = 1 << 18;  ///< calls of all callers, some 200 bytes each
     static constexpr std::size_t answers_bytes_max = std::size_t{64} << 20;
     /// A caller that has said nothing for so long is forgotten. Callers try no call again that is half as old (`again_max`).
     static constexpr duration remembered = std::chrono::minutes(10);
@@ -69,6 +70,7 @@ private:
     std::mutex m_mutex;
     bool m_is_closed = false;
     std::map<peer_id, caller> m_callers;
+    std::size_t m_remembered = 0;  // calls
     std::size_t m_answers_bytes = 0;
     time_point m_look_next{};
 };

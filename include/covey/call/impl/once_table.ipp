@@ -25,8 +25,12 @@ COVEY_INLINE once_table::attempt once_table::begin(peer_id from, once_number num
     if (c.calls.size() >= calls_max) {
         return {.refusal = errc::overloaded, .why = "too many calls of this peer that may run only once are remembered already"};
     }
+    if (m_remembered >= remembered_max) {
+        return {.refusal = errc::overloaded, .why = "too many calls that may run only once are remembered already"};
+    }
     const auto entry = std::make_shared<once_entry>();
     c.calls.emplace(number.sequence, entry);
+    ++m_remembered;
     return {.entry = entry, .is_first = true};
 }
 
@@ -34,13 +38,13 @@ COVEY_INLINE void once_table::end(once_entry& entry, wire::frame_kind kind, byte
     {
         const std::lock_guard lock(m_mutex);
         if (entry.has_ended) return;
-        entry.has_ended = true;
-        entry.kind = kind;
         if (m_answers_bytes + body.size() <= answers_bytes_max) {
             entry.body.append(body);
             entry.is_kept = true;
             m_answers_bytes += body.size();
         }
+        entry.kind = kind;
+        entry.has_ended = true;  // last: without memory for the answer, that is what the next one says
     }
     entry.ended.set();
 }
@@ -52,6 +56,7 @@ COVEY_INLINE void once_table::forget_below(caller& c) {
             ++at;
         } else {
             m_answers_bytes -= at->second->body.size();
+            --m_remembered;
             at = c.calls.erase(at);
         }
     }
