@@ -65,6 +65,25 @@ TEST_CASE("one half-detached peer does not storm the cluster") {
     CHECK(packets(net) - healed < quiet + quiet / 4);
 }
 
+// Who was told "not me" asked the same again at once, and was told the same: as fast as the network goes until the suspicion ended.
+TEST_CASE("who lives at the address of another one is not asked for that one again and again") {
+    constexpr std::size_t n = 5;
+    network net(1168);
+    net.add_many(n);
+    REQUIRE(net.within(10s, [&] { return net.converged(); }));
+    net.run_for(10s);
+    const std::uint64_t before = packets(net);
+    net.run_for(10s);
+    const std::uint64_t quiet = packets(net) - before;
+    const std::uint16_t port = net[n - 1].self().address.port;
+    net.kill(n - 1);
+    net.add(4242, port);  // knows nobody, and answers
+    const std::uint64_t killed = packets(net);
+    REQUIRE(net.within(10s, [&] { return net.everywhere(n - 1, member_state::dead); }));
+    INFO("packets in ten seconds before: " << quiet);
+    CHECK(packets(net) - killed < quiet + 100);
+}
+
 // consul#8179: two leave messages about one member that differ, each of which replaced the other and was sent on anew.
 TEST_CASE("two different leave messages are not passed on for ever") {
     network net(8179);

@@ -192,6 +192,7 @@ private:
     void begin_new_epoch(epoch_t over, peer_id told_by);
     void suspect(time_point now, time_point silent_since, peer_id id, peer_id accuser, std::uint32_t incarnation, bool pass_on);
     void suspect_strongly(time_point now, peer_id id);
+    bool suspect_for_good_reason(time_point now, peer_id id);
     bool is_outdated(const claim& news) const;
     void declare(time_point now, const member& subject, peer_id accuser, bool pass_on);
     void event(membership_event::what kind, const member& subject) { emit(membership_event{kind, subject, snapshot_number()}); }

@@ -180,12 +180,18 @@ COVEY_INLINE bool machine::is_outdated(const claim& news) const {
 }
 
 COVEY_INLINE void machine::suspect_strongly(time_point now, peer_id id) {
+    if (!suspect_for_good_reason(now, id) || m_prober.asks(id)) return;
+    // Asked at once and told at once: a live one clears itself with its answer.
+    send_ping(now, open_ping::purpose::check, *m_table.find(id));
+}
+
+/// False: there is nobody to suspect.
+COVEY_INLINE bool machine::suspect_for_good_reason(time_point now, peer_id id) {
     const table::row* known = m_table.find(id);
-    if (known == nullptr || !known->is_live() || m_leaving || is_observer()) return;
+    if (known == nullptr || !known->is_live() || m_leaving || is_observer()) return false;
     suspect(now, now, id, m_self.id, known->incarnation(), true);
     m_suspicions.hurry(now, id, after(now, m_config.probe_interval));
-    // Asked at once and told at once: a live one clears itself with its answer.
-    if (!m_prober.asks(id)) send_ping(now, open_ping::purpose::check, *m_table.find(id));
+    return true;
 }
 
 COVEY_INLINE void machine::report_connection_refused(time_point now, peer_id id) {

@@ -157,7 +157,8 @@ COVEY_INLINE void machine::on_not_me(time_point now, const endpoint& from, const
     if (answered->why == open_ping::purpose::relay)
         answer(now, answered->requester, control_kind::nack, answered->requester_sequence, {}, packet_budget());
     if (target->is_live()) {
-        suspect_strongly(now, target->id());
+        // Not asked again: who lives at its address by now would say the same, for as long as we ask.
+        suspect_for_good_reason(now, target->id());
     } else {
         m_table.give_up(target->id());
     }
