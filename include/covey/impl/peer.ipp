@@ -174,6 +174,8 @@ struct peer::state final : net::link_events {
     void on_link_down(const std::shared_ptr<net::link>& link, std::error_code why, const std::string& text) override {
         if (!ready.load(std::memory_order_acquire)) return;
         calls->on_link_down(link, static_cast<errc>(why.value()), text);
+        keys->on_link_down(*link, text);
+        views->on_link_down(*link, text);
         // A connection that broke without a goodbye: if its port refuses us now, the process is gone.
         if (why == errc::link_lost) knock(link->peer(), link->address());
     }

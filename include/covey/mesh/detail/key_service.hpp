@@ -25,6 +25,7 @@ public:
     /// A message for which mesh::is_key_message is true. Who sent it has proved that it holds a key, or nobody needs one. Throws
     /// errc::bad_message.
     void on_message(net::link& from, bytes_view bytes);
+    void on_link_down(const net::link& link, const std::string& text) { m_questions.link_down(link, text); }
 
     /// Asks one member to do `change`, `self` being this peer's own record. Never throws for what the other side does or fails to do:
     /// that is told in the result. Takes at most `answer_limit`.

@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace covey::detail {
 
@@ -19,8 +20,8 @@ namespace covey::detail {
 template <class Request, class Reply>
 class questions {
 public:
-    /// Asks the peer that listens at `to`; `expected`: which one it must be, none: anybody. Throws as links do, or what `refuse` was
-    /// given. Waits for ever for one that says nothing: give it a timeout, under which `connect_limit` is the time for the link alone.
+    /// Asks the peer that listens at `to`; `expected`: which one it must be, none: anybody. Throws as links do, and errc::link_lost when
+    /// the link ends before the answer. Waits for ever for one that says nothing: give it a timeout, under which `connect_limit` is the time for the link alone.
     task<Reply> ask(net::link_table& links, endpoint to, peer_id expected, duration connect_limit, Request request) {
         const auto q = std::make_shared<question>();
         {
@@ -32,16 +33,17 @@ public:
         links.connect(to, expected, connect_limit,
                       [q, request](std::shared_ptr<net::link> link, std::error_code why, const std::string& text) {
                           try {
-                              if (link == nullptr) throw error(static_cast<errc>(why.value()), text);
+                              if (link == nullptr) return q->end(std::nullopt, error(static_cast<errc>(why.value()), text));
                               {
                                   const std::lock_guard lock(q->mutex);
                                   q->asked = link->peer();
+                                  q->over = link.get();
                               }
                               wire::frame_header h;
                               h.kind = wire::frame_kind::mesh;
                               link->send(h, [&request](byte_buffer& out) { encode(out, request); });
                           } catch (const error& e) {
-                              q->end(std::nullopt, e);
+                              q->end(std::nullopt, error(errc::link_lost, e.what(), link->peer()));  // it ends at this moment
                           }
                       });
         co_await q->done.wait();
@@ -66,12 +68,29 @@ public:
         q->end(std::move(reply), std::nullopt);
     }
 
+    /// Who was asked over that link gets no answer.
+    void link_down(const net::link& link, const std::string& text) {
+        std::vector<std::shared_ptr<question>> all;
+        {
+            const std::lock_guard lock(m_mutex);
+            for (const auto& [number, q] : m_open) all.push_back(q);
+        }
+        for (const auto& q : all) {
+            {
+                const std::lock_guard lock(q->mutex);
+                if (q->over != &link) continue;
+            }
+            q->end(std::nullopt, error(errc::link_lost, text, link.peer()));
+        }
+    }
+
 private:
     /// Shared with whoever may answer it late.
     struct question {
         event done;
         std::mutex mutex;  // guards the rest
         peer_id asked;
+        const net::link* over = nullptr;  // to be compared only
         std::optional<Reply> reply;
         std::optional<error> failure;
 

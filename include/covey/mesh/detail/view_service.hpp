@@ -17,6 +17,7 @@ public:
 
     /// A message for which mesh::is_view_message is true. Throws errc::bad_message.
     void on_message(net::link& from, bytes_view bytes);
+    void on_link_down(const net::link& link, const std::string& text) { m_questions.link_down(link, text); }
     /// The view of the peer that listens at `of`; members that come or go while it is told may be in it or not. Throws as links do,
     /// errc::timed_out after `answer_limit` without the next piece, errc::bad_message for pieces that are none.
     task<mesh::view> ask(net::link_table& links, endpoint of);

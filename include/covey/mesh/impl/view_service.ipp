@@ -25,8 +25,17 @@ COVEY_INLINE task<mesh::view> view_service::ask(net::link_table& links, endpoint
     };
     mesh::view whole;
     mesh::view_request request;
+    bool is_again = false;
     for (;;) {
-        mesh::view_reply piece = co_await timeout(m_questions.ask(links, of, {}, answer_limit, request), answer_limit);
+        std::optional<mesh::view_reply> answer;
+        try {
+            answer = co_await timeout(m_questions.ask(links, of, {}, answer_limit, request), answer_limit);
+        } catch (const error& e) {
+            // A link that was closing already says nothing about who listens there: once more, over another one.
+            if (e.code() != errc::link_lost || std::exchange(is_again, true)) throw;
+        }
+        if (!answer) continue;
+        mesh::view_reply piece = std::move(*answer);
         std::vector<member> members = std::exchange(whole.members, {});
         const std::size_t before = members.size();
         for (member& m : piece.what.members) {
